@@ -1,0 +1,517 @@
+//! The configuration as types, one struct for each mapping of the YAML language.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+use ipnet::IpNet;
+use jsonwebtoken::Algorithm;
+
+use super::Located;
+
+/// A whole configuration: one file and what it includes.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where clients connect. Default `127.0.0.1:8443`.
+    pub listen: Vec<Located<Listen>>,
+    /// `None` if `tls` is not written, which is allowed on loopback only.
+    pub tls: Option<Located<Tls>>,
+    /// What clients call this gateway, such as `https://api.example.com`, without a trailing slash.
+    pub public_url: Option<Located<String>>,
+    /// The address of metrics, health and reload. Default `127.0.0.1:8081`.
+    pub admin: Located<SocketAddr>,
+    /// The proxies whose `Forwarded` and `X-Forwarded-*` are believed. Default none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The authorization servers, by name. The short form `issuer:` is called `main`.
+    pub issuers: Vec<Issuer>,
+    /// The backends, by name. The short form `upstream:` is called `main`.
+    pub upstreams: Vec<Upstream>,
+    /// The headers that tell backends who calls.
+    pub identity_headers: Vec<IdentityHeader>,
+    /// Whether backends see the caller's token. Default false.
+    pub keep_authorization: bool,
+    /// The rate plans, by name.
+    pub plans: Vec<Plan>,
+    /// The plan of clients that no other setting gives one.
+    pub default_plan: Option<Located<String>>,
+    /// The claim that names the caller's plan.
+    pub plan_from: Option<ClaimPath>,
+    /// What is known of single clients, by client id.
+    pub clients: Vec<Client>,
+    /// The limit of requests per peer address, spent before any cryptography.
+    pub flood: Option<Located<Rate>>,
+    /// The mode of routes that do not say. Default [`Mode::Enforce`].
+    pub mode: Mode,
+    /// Named rules, for `use:`.
+    pub rules: Vec<(Located<String>, Rule)>,
+    /// The routes, in the order of the file (which never matters).
+    pub routes: Vec<Route>,
+    /// What is logged, and how.
+    pub logs: Logs,
+    /// What clients are told when they are refused.
+    pub errors: Errors,
+    /// How the gateway stops.
+    pub drain: Drain,
+    /// Sizes and times that no request or connection may exceed.
+    pub limits: Limits,
+    /// The ids of warnings that `# scopegate: allow A101` comments silence.
+    pub allowed_warnings: Vec<String>,
+}
+
+/// A place to accept connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// An address and port; port 0 takes a free one.
+    Tcp(SocketAddr),
+}
+
+/// How connections are secured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// `tls: off`: plaintext, written out.
+    Off,
+    /// Certificate and key files; the first pair answers clients whose SNI matches none.
+    Pairs(Vec<TlsPair>),
+}
+
+/// A PEM certificate chain and its PEM private key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsPair {
+    /// The certificate chain, leaf first.
+    pub cert: Located<PathBuf>,
+    /// The private key: PKCS#8, PKCS#1 or SEC1.
+    pub key: Located<PathBuf>,
+}
+
+/// An authorization server whose tokens are accepted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Issuer {
+    /// The name used in rules, logs and metrics.
+    pub name: Located<String>,
+    /// The issuer identifier; tokens' `iss` must equal it byte for byte (RFC 9068 §4).
+    pub url: Located<String>,
+    /// The audiences accepted; a token needs one of them (RFC 7519 §4.1.3). Never empty.
+    pub audience: Vec<String>,
+    /// Which claims hold what, and what `typ` must say.
+    pub preset: Located<String>,
+    /// The signature algorithms accepted. Default RS256, PS256, ES256, EdDSA.
+    pub algorithms: Vec<Algorithm>,
+    /// The clock skew allowed on `exp`, `nbf` and `iat`. Default 30 s, at most 5 min.
+    pub leeway: Duration,
+    /// The longest time since `iat`. Default unlimited.
+    pub max_token_age: Option<Duration>,
+    /// Names for claims: `scopes`, `roles`, `groups`, `client` and `subject` replace the preset's
+    /// paths, any other name can be used in rules and templates.
+    pub claims: Vec<(Located<String>, ClaimPath)>,
+    /// The claims whose values mark a machine's token, beside the preset's.
+    pub client_token_when: Vec<(ClaimPath, String)>,
+    /// Broader scopes and the narrower ones that each contains.
+    pub implies: Vec<(String, Vec<String>)>,
+    /// Where the keys come from.
+    pub keys: KeySource,
+    /// Allows plain `http` off loopback. Default false.
+    pub insecure: bool,
+    /// How long a key set is used without a successful refresh. Default 24 h.
+    pub max_stale: Duration,
+}
+
+/// Where an issuer's keys come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// Metadata at the issuer's well-known URLs (OIDC Discovery §4, RFC 8414 §3.1).
+    Discovery,
+    /// Metadata at this URL.
+    Metadata(Located<String>),
+    /// A JWKS at this URL, without metadata.
+    Url(Located<String>),
+    /// A JWKS file, without network.
+    File(Located<PathBuf>),
+}
+
+/// The path to a claim: the member names from the outside in.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClaimPath(pub Vec<String>);
+
+/// A backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// The name used in routes, logs and metrics.
+    pub name: Located<String>,
+    /// The base URLs of the servers, at least one.
+    pub targets: Vec<Located<UpstreamTarget>>,
+    /// The time to connect. Default 2 s.
+    pub connect_timeout: Duration,
+    /// The time from the request's end to the response's head. Default 30 s.
+    pub response_timeout: Duration,
+    /// The time that an idle connection is kept, and the longest silence within a body.
+    /// Default 60 s.
+    pub idle_timeout: Duration,
+}
+
+/// One server of an upstream: `http://host:port` with nothing behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UpstreamTarget {
+    /// A host name or an address without brackets.
+    pub host: String,
+    /// The port; 80 if the URL has none.
+    pub port: u16,
+}
+
+/// A header set on forwarded requests, such as `X-Auth-Subject: "{sub}"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityHeader {
+    /// The header's name.
+    pub name: Located<HeaderName>,
+    /// Its value; the header is absent if a claim in it is.
+    pub template: Template,
+}
+
+/// Text with `{names}` of claims in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(pub Vec<TemplatePart>);
+
+/// A part of a [`Template`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TemplatePart {
+    /// Text copied as it is.
+    Text(String),
+    /// `{sub}`, `{client}`, `{scopes}`, `{issuer}`, `{kind}`, `{roles}`, `{groups}`, or any claim.
+    Claim(String),
+}
+
+/// `60/min`: a number of requests in a period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rate {
+    /// How many requests, at least 1.
+    pub count: u32,
+    /// In what time: a second, minute, hour or day.
+    pub period: Duration,
+}
+
+/// What calls are counted by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Per {
+    /// The pair of issuer and client id; anonymous callers by address.
+    #[default]
+    Client,
+    /// The pair of issuer and subject; callers without a subject as by client.
+    User,
+    /// The client's address.
+    Ip,
+    /// The route: one count for all callers.
+    Route,
+    /// The value of a claim, within the issuer; callers without it as by client.
+    Claim(String),
+}
+
+/// A limit: a steady rate with a burst, a quota for a longer period, or both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// The steady rate.
+    pub rate: Option<Rate>,
+    /// How many requests may come at once. Default: the rate's count.
+    pub burst: Option<u32>,
+    /// The quota, refilled evenly over its period.
+    pub quota: Option<Rate>,
+    /// What is counted.
+    pub per: Per,
+}
+
+/// A named limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The name, also the policy name in `RateLimit` fields.
+    pub name: Located<String>,
+    /// The limit.
+    pub limit: Limit,
+}
+
+/// What is known of one client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// The client id (RFC 6749 §2.2).
+    pub id: Located<String>,
+    /// Its plan.
+    pub plan: Option<Located<String>>,
+    /// A name for people.
+    pub name: Option<String>,
+}
+
+/// Whether refusals are carried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Refuse what the policy refuses.
+    #[default]
+    Enforce,
+    /// Let it through, and say what would have been refused.
+    Report,
+}
+
+/// One path pattern and who may call it.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The pattern, as written and as parts.
+    pub pattern: Located<Pattern>,
+    /// The upstream's name; optional when there is only one.
+    pub upstream: Option<Located<String>>,
+    /// `allow:` for every method.
+    pub allow: Option<Rule>,
+    /// Rules for single methods.
+    pub methods: Vec<MethodRule>,
+    /// `public:` for the whole route: GET and HEAD only.
+    pub public: Option<Located<Public>>,
+    /// A prefix that the backend does not see.
+    pub strip_prefix: Option<Located<String>>,
+    /// A limit of this route's own, beside the caller's plan.
+    pub limit: Option<Located<RouteLimit>>,
+    /// Replaces the upstream's response timeout.
+    pub timeout: Option<Duration>,
+    /// Replaces the configuration's mode.
+    pub mode: Option<Located<Mode>>,
+    /// Matches literals without regard to ASCII case, for backends that do so. Default false.
+    pub case_insensitive: bool,
+    /// Lets `%2F` through, kept as it is, within a segment. Default false.
+    pub allow_encoded_slash: bool,
+    /// Replaces the configuration's setting.
+    pub keep_authorization: Option<bool>,
+}
+
+/// A route's limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteLimit {
+    /// The name of a plan, counted apart for this route.
+    Plan(String),
+    /// A limit written in place.
+    Limit(Limit),
+}
+
+/// The rule for some methods: `POST, PUT: orders:write`.
+#[derive(Clone, Debug)]
+pub struct MethodRule {
+    /// The methods, each with its place.
+    pub methods: Vec<Located<Method>>,
+    /// Who may call them.
+    pub rule: Rule,
+}
+
+/// How open a public route is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Public {
+    /// `public: true`: no token is needed, and none is looked at.
+    Open,
+    /// `public: optional`: no token is needed, but one that is sent must be good.
+    Optional,
+}
+
+/// A path pattern such as `/orders/{id}` or `api.example.com/v1/**`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    /// As written in the file: the name of the route in logs and metrics.
+    pub text: String,
+    /// The host in lower case, without a port.
+    pub host: Option<String>,
+    /// The segments between slashes; `/` is one empty literal.
+    pub segments: Vec<Segment>,
+}
+
+/// One segment of a [`Pattern`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Segment {
+    /// Text that must be equal.
+    Literal(String),
+    /// `{name}`: one segment that is not empty.
+    Param(String),
+    /// `**`: any number of segments, also none; always the last.
+    Rest,
+}
+
+/// A requirement, with its place.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Where it is written.
+    pub at: super::Place,
+    /// What it asks for.
+    pub kind: RuleKind,
+}
+
+/// What a [`Rule`] asks for. A mapping with several keys is an [`RuleKind::All`].
+#[derive(Clone, Debug)]
+pub enum RuleKind {
+    /// No token.
+    Public(Public),
+    /// A scope (RFC 6749 §3.3).
+    Scope(String),
+    /// A role.
+    Role(String),
+    /// A group.
+    Group(String),
+    /// A client id.
+    Client(String),
+    /// An issuer, by its name.
+    Issuer(String),
+    /// A person's token, a machine's, or any.
+    Token(TokenKind),
+    /// One of these authentication context classes, in order of preference (RFC 9470).
+    Acr(Vec<String>),
+    /// The longest time since the person authenticated (RFC 9470).
+    MaxAge(Duration),
+    /// The networks that the client's address must be in.
+    Source(Vec<IpNet>),
+    /// A condition on a claim, named by an alias of the issuer or a dotted path.
+    Claim(String, ClaimMatch),
+    /// The name of a rule in `rules:`.
+    Use(String),
+    /// All of these.
+    All(Vec<Rule>),
+    /// At least one of these.
+    Any(Vec<Rule>),
+    /// Not this.
+    Not(Box<Rule>),
+}
+
+/// Who a token speaks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenKind {
+    /// A person.
+    User,
+    /// A client on its own behalf: a machine.
+    Client,
+    /// Either.
+    Any,
+}
+
+/// A condition on the value of a claim. A claim that holds a list meets it if one item does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClaimMatch {
+    /// Equal to this text, number or truth value.
+    Is(serde_json::Value),
+    /// Equal to one of these.
+    In(Vec<serde_json::Value>),
+    /// A list that holds this.
+    Contains(serde_json::Value),
+    /// Text that begins so.
+    StartsWith(String),
+    /// Text that ends so.
+    EndsWith(String),
+    /// Present and not null, or absent.
+    Exists(bool),
+    /// Equal to this parameter of the route's pattern.
+    Param(String),
+}
+
+/// What is logged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Logs {
+    /// How lines look.
+    pub format: LogFormat,
+    /// Whether each request gets a line. Default true.
+    pub access_off: bool,
+    /// How much of the caller's identity the line shows.
+    pub identity: LogIdentity,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// For people.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+/// How much of the caller's identity a log line shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogIdentity {
+    /// Subject and client as they are.
+    #[default]
+    Full,
+    /// A keyed hash of the subject, so that lines can be joined but not read.
+    Hash,
+    /// Nothing of the subject.
+    None,
+}
+
+/// What clients are told when they are refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Errors {
+    /// How much of the reason is told.
+    pub detail: ErrorDetail,
+    /// The base of problem types' URIs; without it they are `about:blank`.
+    pub docs: Option<String>,
+}
+
+/// How much of the reason for a refusal the client is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ErrorDetail {
+    /// The status alone.
+    Minimal,
+    /// Expired and missing tokens and missing scopes; the rest in general words.
+    #[default]
+    Standard,
+    /// Everything: for development.
+    Full,
+}
+
+/// How the gateway stops on SIGTERM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// How long it goes on accepting while `/readyz` says no. Default 0 s.
+    pub delay: Duration,
+    /// How long open requests may take to finish. Default 30 s.
+    pub timeout: Duration,
+}
+
+/// Sizes and times that no request or connection may exceed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request's head. Default 64 KiB.
+    pub header_bytes: usize,
+    /// Header fields of a request. Default 100.
+    pub headers: usize,
+    /// Bytes of a token. Default 16 KiB.
+    pub token: usize,
+    /// Bytes of a request body. Default 10 MiB.
+    pub body: u64,
+    /// The time for the TLS handshake, and for a request's head. Default 10 s.
+    pub header_timeout: Duration,
+    /// The time that a connection may wait for its next request. Default 60 s.
+    pub idle_timeout: Duration,
+    /// Open client connections. Default 10 000.
+    pub connections: usize,
+    /// Verified tokens that are remembered. Default 100 000.
+    pub verdicts: usize,
+    /// Callers that each limiter keeps apart. Default 1 000 000.
+    pub callers: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_bytes: 64 << 10,
+            headers: 100,
+            token: 16 << 10,
+            body: 10 << 20,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            connections: 10_000,
+            verdicts: 100_000,
+            callers: 1_000_000,
+        }
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { delay: Duration::ZERO, timeout: Duration::from_secs(30) }
+    }
+}
+
+/// Whether an address can be reached from this machine alone.
+#[must_use]
+pub fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}

@@ -1,0 +1,129 @@
+//! Who calls: the normalised reading of a verified token.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use serde_json::{Map, Value};
+
+use crate::config::ClaimPath;
+
+/// Who sent a request, as far as the gateway looked.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// Nobody in particular: no token was needed, or none was sent where it is optional.
+    Anonymous,
+    /// The bearer of a verified token.
+    Bearer(Arc<Identity>),
+}
+
+impl Caller {
+    /// The identity, if there is one.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        match self {
+            Self::Anonymous => None,
+            Self::Bearer(identity) => Some(identity),
+        }
+    }
+}
+
+/// Whom a token speaks for (RFC 9700 §4.15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A person.
+    User,
+    /// A client on its own behalf.
+    Client,
+    /// The token does not tell; it fails any rule that asks for a kind.
+    Unknown,
+}
+
+impl Kind {
+    /// `user`, `client` or `unknown`: the word in headers and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Client => "client",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What a verified token says. Built once per token, shared by its requests.
+#[derive(Debug)]
+pub struct Identity {
+    /// The issuer's name in the configuration.
+    pub issuer: Arc<str>,
+    /// The issuer identifier, the token's `iss`.
+    pub issuer_url: Arc<str>,
+    /// The person; `None` in a machine's token, so that no client id is taken for a user.
+    pub subject: Option<Box<str>>,
+    /// The client that the token was issued to.
+    pub client: Option<Box<str>>,
+    /// Whom the token speaks for.
+    pub kind: Kind,
+    /// The scopes as the token lists them.
+    pub scopes: Box<[Box<str>]>,
+    /// Those and the ones that `implies` adds.
+    pub granted: Box<[Box<str>]>,
+    /// The roles.
+    pub roles: Box<[Box<str>]>,
+    /// The groups.
+    pub groups: Box<[Box<str>]>,
+    /// The authentication context class (RFC 9470).
+    pub acr: Option<Box<str>>,
+    /// When the person authenticated, since 1970.
+    pub auth_time: Option<Duration>,
+    /// The first moment at which the token is no longer accepted: `exp` plus leeway.
+    pub expires: Duration,
+    /// The first moment at which it is accepted: `nbf` minus leeway.
+    pub not_before: Duration,
+    /// The hash of `jti`, for logs.
+    pub jti_hash: Option<Box<str>>,
+    /// All claims.
+    pub claims: Map<String, Value>,
+    /// The issuer's names for claims.
+    pub aliases: Arc<[(String, ClaimPath)]>,
+    /// The identity headers for backends, ready to be cloned into a request.
+    pub headers: Box<[(HeaderName, HeaderValue)]>,
+    /// What limits count this caller by.
+    pub keys: LimitKeys,
+}
+
+/// Hashes that stand for a caller in limiters. The issuer is part of each (OIDC Core §5.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitKeys {
+    /// Of issuer and client, or of issuer and subject in a token without a client.
+    pub client: u128,
+    /// Of issuer and subject, or the client's in a token without a subject.
+    pub user: u128,
+}
+
+impl Identity {
+    /// Whether the token grants `scope`, by itself or through `implies`.
+    #[must_use]
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.granted.iter().any(|granted| **granted == *scope)
+    }
+
+    /// The claim called `name`: an alias of the issuer, else a dotted path. Null is absent.
+    #[must_use]
+    pub fn claim(&self, name: &str) -> Option<&Value> {
+        match self.aliases.iter().find(|(alias, _)| alias == name) {
+            Some((_, path)) => walk(&self.claims, path.0.iter().map(String::as_str)),
+            None => walk(&self.claims, [name].into_iter())
+                .or_else(|| walk(&self.claims, name.split('.'))),
+        }
+    }
+}
+
+/// Follows member names from the outside in.
+pub fn walk<'c, 'p>(
+    claims: &'c Map<String, Value>,
+    mut path: impl Iterator<Item = &'p str>,
+) -> Option<&'c Value> {
+    let first = claims.get(path.next()?)?;
+    path.try_fold(first, |value, name| value.get(name)).filter(|value| !value.is_null())
+}

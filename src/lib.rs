@@ -1,0 +1,33 @@
+//! Scopegate puts OAuth 2.0 in front of REST APIs that cannot be changed.
+//!
+//! The modules are listed in the order in which a request meets them:
+//!
+//! 1. [`config`] is what the operator wrote, [`policy`] what is enforced: one turns into the
+//!    other at start and at each reload.
+//! 2. [`listen`] accepts connections and ends TLS; [`gateway`] answers one request.
+//! 3. [`target`] is the one reading of what was asked for; [`policy`] finds its route.
+//! 4. [`authenticate`] turns a bearer token into an [`identity`], [`authorize`] turns that into a
+//!    permit, [`limit`] spends from the caller's quota.
+//! 5. [`forward`] sends the permitted request on. Whatever refuses is a [`rejection`].
+//! 6. [`record`] leaves one record of it all; [`admin`] shows it.
+//!
+//! [`server`] assembles these into a running process, [`demo`] adds an issuer and a sample API,
+//! and [`cli`] is what people type.
+
+pub mod admin;
+pub mod authenticate;
+pub mod authorize;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod demo;
+pub mod forward;
+pub mod gateway;
+pub mod identity;
+pub mod limit;
+pub mod listen;
+pub mod policy;
+pub mod record;
+pub mod rejection;
+pub mod server;
+pub mod target;

@@ -1,0 +1,4 @@
+//! Answers.
+/// Answers.
+#[derive(Debug)]
+pub struct Answers {}
