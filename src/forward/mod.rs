@@ -1,5 +1,7 @@
 //! Sending a permitted request to its backend.
 
+mod permit;
+
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;

@@ -93,6 +93,18 @@ impl Reason {
         Self::WrongTokenType,
     ];
 
+    /// Whether the gateway decided it, rather than a backend failing.
+    #[must_use]
+    pub fn is_the_gateways(self) -> bool {
+        !matches!(
+            self,
+            Self::NoHealthyUpstream
+                | Self::UpstreamProtocol
+                | Self::UpstreamTimeout
+                | Self::UpstreamUnreachable
+        )
+    }
+
     /// The word, such as `missing_scope`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
