@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use governor::RateLimiter;
-use governor::clock::{Clock as Monotonic, Reference};
+use governor::clock::Clock as Monotonic;
 use governor::middleware::StateInformationMiddleware;
 use governor::nanos::Nanos;
 

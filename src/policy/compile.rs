@@ -18,7 +18,7 @@ use crate::rejection::Answers;
 
 use super::route::{Access, Requirement, Route};
 use super::router::Router;
-use super::rule::{Check, Condition, Rule};
+use super::rule::{Check, Condition, Rule, Single};
 use super::{Policy, Shared};
 
 impl Policy {
@@ -234,26 +234,32 @@ impl Linker<'_> {
     fn rule(&self, written: &config::Rule, route: &config::Route) -> Rule {
         let many =
             |rules: &[config::Rule]| rules.iter().map(|rule| self.rule(rule, route)).collect();
-        let check = match &written.kind {
+        let single = match &written.kind {
             RuleKind::Use(name) => return self.named_rule(name, written, route),
-            RuleKind::Acr(accepted) => Check::Acr(accepted.as_slice().into()),
-            RuleKind::All(rules) => Check::All(many(rules)),
-            RuleKind::Any(rules) => Check::Any(many(rules)),
-            RuleKind::Claim(name, wanted) => {
-                Check::Claim(name.as_str().into(), condition(wanted, &route.pattern))
+            RuleKind::All(rules) => return self.at(written, Check::All(many(rules))),
+            RuleKind::Any(rules) => return self.at(written, Check::Any(many(rules))),
+            RuleKind::Not(rule) => {
+                return self.at(written, Check::Not(Box::new(self.rule(rule, route))));
             }
-            RuleKind::Client(id) => Check::Client(id.as_str().into()),
-            RuleKind::Group(name) => Check::Group(name.as_str().into()),
-            RuleKind::Issuer(name) => Check::Issuer(name.as_str().into()),
-            RuleKind::MaxAge(age) => Check::MaxAge(*age),
-            RuleKind::Not(rule) => Check::Not(Box::new(self.rule(rule, route))),
             // Within a rule there is nothing to open; the reader refuses it, and so does this.
-            RuleKind::Public(_) => Check::Any([].into()),
-            RuleKind::Role(name) => Check::Role(name.as_str().into()),
-            RuleKind::Scope(scope) => Check::Scope(scope.as_str().into()),
-            RuleKind::Source(networks) => Check::Source(networks.as_slice().into()),
-            RuleKind::Token(kind) => Check::Token(*kind),
+            RuleKind::Public(_) => return self.at(written, Check::nobody()),
+            RuleKind::Acr(accepted) => Single::Acr(accepted.as_slice().into()),
+            RuleKind::Claim(name, wanted) => {
+                Single::Claim(name.as_str().into(), condition(wanted, &route.pattern))
+            }
+            RuleKind::Client(id) => Single::Client(id.as_str().into()),
+            RuleKind::Group(name) => Single::Group(name.as_str().into()),
+            RuleKind::Issuer(name) => Single::Issuer(name.as_str().into()),
+            RuleKind::MaxAge(age) => Single::MaxAge(*age),
+            RuleKind::Role(name) => Single::Role(name.as_str().into()),
+            RuleKind::Scope(scope) => Single::Scope(scope.as_str().into()),
+            RuleKind::Source(networks) => Single::Source(networks.as_slice().into()),
+            RuleKind::Token(kind) => Single::Token(*kind),
         };
+        self.at(written, Check::One(single))
+    }
+
+    fn at(&self, written: &config::Rule, check: Check) -> Rule {
         Rule { check, at: self.sources.cite(written.at).into() }
     }
 
@@ -261,7 +267,7 @@ impl Linker<'_> {
     fn named_rule(&self, name: &str, written: &config::Rule, route: &config::Route) -> Rule {
         match self.config.rules.iter().find(|(known, _)| known.value == name) {
             Some((_, rule)) => self.rule(rule, route),
-            None => Rule { check: Check::Any([].into()), at: self.sources.cite(written.at).into() },
+            None => self.at(written, Check::nobody()),
         }
     }
 

@@ -25,16 +25,22 @@ pub(crate) struct Rule {
 /// A requirement with every name resolved.
 #[derive(Debug)]
 pub(super) enum Check {
-    Acr(Arc<[String]>),
     All(Box<[Rule]>),
     Any(Box<[Rule]>),
+    Not(Box<Rule>),
+    One(Single),
+}
+
+/// A requirement that has no parts.
+#[derive(Debug)]
+pub(super) enum Single {
+    Acr(Arc<[String]>),
     /// The claim's name and what its value must be.
     Claim(Arc<str>, Condition),
     Client(Box<str>),
     Group(Arc<str>),
     Issuer(Box<str>),
     MaxAge(Duration),
-    Not(Box<Rule>),
     Role(Arc<str>),
     Scope(Box<str>),
     Source(Box<[IpNet]>),
@@ -69,13 +75,11 @@ impl Rule {
             Check::All(rules) => return all(rules, facts),
             Check::Any(rules) => return any(rules, facts),
             Check::Not(rule) => match rule.judge(facts) {
-                Ok(()) => rule.unmet_when_forbidden(),
+                Ok(()) => rule.check.forbidden(),
                 Err(_) => return Ok(()),
             },
-            single => match single.unmet(facts) {
-                Some(unmet) => unmet,
-                None => return Ok(()),
-            },
+            Check::One(single) if single.is_met(facts) => return Ok(()),
+            Check::One(single) => single.lack(facts.identity),
         };
         Err(Denial { unmet, rule: Arc::clone(&self.at) })
     }
@@ -83,39 +87,9 @@ impl Rule {
     /// The scopes that every caller needs.
     pub(super) fn required_scopes(&self) -> Vec<Box<str>> {
         match &self.check {
-            Check::Scope(scope) => vec![scope.clone()],
+            Check::One(Single::Scope(scope)) => vec![scope.clone()],
             Check::All(rules) => rules.iter().flat_map(Self::required_scopes).collect(),
-            Check::Acr(_)
-            | Check::Any(_)
-            | Check::Claim(..)
-            | Check::Client(_)
-            | Check::Group(_)
-            | Check::Issuer(_)
-            | Check::MaxAge(_)
-            | Check::Not(_)
-            | Check::Role(_)
-            | Check::Source(_)
-            | Check::Token(_) => Vec::new(),
-        }
-    }
-
-    /// What is said when this rule is met but must not be.
-    fn unmet_when_forbidden(&self) -> Unmet {
-        match &self.check {
-            Check::Client(_) | Check::Issuer(_) => Unmet::Client,
-            Check::Source(_) => Unmet::Source,
-            Check::Token(_) => Unmet::TokenKind,
-            Check::Claim(name, _) => Unmet::Claim(Arc::clone(name)),
-            Check::Group(_) => Unmet::Claim("groups".into()),
-            Check::Role(_) => Unmet::Claim("roles".into()),
-            Check::Scope(_) => Unmet::Claim("scope".into()),
-            Check::Acr(_) => Unmet::Claim("acr".into()),
-            Check::MaxAge(_) => Unmet::Claim("auth_time".into()),
-            Check::All(rules) | Check::Any(rules) => match rules.first() {
-                Some(rule) => rule.unmet_when_forbidden(),
-                None => Unmet::TokenKind,
-            },
-            Check::Not(rule) => rule.unmet_when_forbidden(),
+            Check::Any(_) | Check::Not(_) | Check::One(_) => Vec::new(),
         }
     }
 }
@@ -146,10 +120,28 @@ fn any(rules: &[Rule], facts: Facts<'_>) -> Result<(), Denial> {
 }
 
 impl Check {
-    /// What a single requirement lacks.
-    fn unmet(&self, facts: Facts<'_>) -> Option<Unmet> {
+    /// The requirement that nobody meets.
+    pub(super) fn nobody() -> Self {
+        Self::Any([].into())
+    }
+
+    /// What is said when this is met but must not be.
+    fn forbidden(&self) -> Unmet {
+        match self {
+            Self::All(rules) | Self::Any(rules) => match rules.first() {
+                Some(rule) => rule.check.forbidden(),
+                None => Unmet::TokenKind,
+            },
+            Self::Not(rule) => rule.check.forbidden(),
+            Self::One(single) => single.forbidden(),
+        }
+    }
+}
+
+impl Single {
+    fn is_met(&self, facts: Facts<'_>) -> bool {
         let identity = facts.identity;
-        let met = match self {
+        match self {
             Self::Acr(accepted) => has_acr(identity, accepted),
             Self::Claim(name, condition) => condition.holds(identity, name, facts.target),
             Self::Client(id) => identity.client.as_deref() == Some(id),
@@ -160,12 +152,10 @@ impl Check {
             Self::Scope(scope) => identity.has_scope(scope),
             Self::Source(networks) => networks.iter().any(|net| net.contains(&facts.client)),
             Self::Token(kind) => is_kind(identity, *kind),
-            // These are judged by their parts.
-            Self::All(_) | Self::Any(_) | Self::Not(_) => false,
-        };
-        (!met).then(|| self.lack(identity))
+        }
     }
 
+    /// What is said when this is not met.
     fn lack(&self, identity: &Identity) -> Unmet {
         match self {
             Self::Acr(accepted) => step_up(identity, Arc::clone(accepted), None),
@@ -176,7 +166,21 @@ impl Check {
             Self::Role(name) => Unmet::Role(Arc::clone(name)),
             Self::Scope(scope) => Unmet::Scope([scope.clone()].into()),
             Self::Source(_) => Unmet::Source,
-            Self::All(_) | Self::Any(_) | Self::Not(_) | Self::Token(_) => Unmet::TokenKind,
+            Self::Token(_) => Unmet::TokenKind,
+        }
+    }
+
+    fn forbidden(&self) -> Unmet {
+        match self {
+            Self::Acr(_) => Unmet::Claim("acr".into()),
+            Self::Claim(name, _) => Unmet::Claim(Arc::clone(name)),
+            Self::Client(_) | Self::Issuer(_) => Unmet::Client,
+            Self::Group(_) => Unmet::Claim("groups".into()),
+            Self::MaxAge(_) => Unmet::Claim("auth_time".into()),
+            Self::Role(_) => Unmet::Claim("roles".into()),
+            Self::Scope(_) => Unmet::Claim("scope".into()),
+            Self::Source(_) => Unmet::Source,
+            Self::Token(_) => Unmet::TokenKind,
         }
     }
 }
@@ -244,10 +248,7 @@ fn value_holds(wanted: &ClaimMatch, value: Option<&Value>) -> bool {
 }
 
 fn one_of(value: &Value, holds: impl Fn(&Value) -> bool) -> bool {
-    match value {
-        Value::Array(items) => items.iter().any(holds),
-        single => holds(single),
-    }
+    value.as_array().map_or_else(|| holds(value), |items| items.iter().any(&holds))
 }
 
 /// Whether a text or whole number reads as `text`.

@@ -225,7 +225,6 @@ fn protocol(version: Version) -> &'static str {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn is_enforced(mode: &&'static str) -> bool {
     *mode == "enforce"
 }

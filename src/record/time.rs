@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn times_are_written_as_rfc_3339() {
-        let at = |seconds| Timestamp(Duration::from_millis(seconds * 1000 + 7)).to_string();
+        let at = |seconds: u64| Timestamp(Duration::from_millis(seconds * 1000 + 7)).to_string();
         assert_eq!(at(0), "1970-01-01T00:00:00.007Z");
         assert_eq!(at(951_782_399), "2000-02-28T23:59:59.007Z");
         assert_eq!(at(951_782_400), "2000-02-29T00:00:00.007Z");

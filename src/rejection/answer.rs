@@ -159,11 +159,12 @@ impl Answers {
 impl Rejection {
     /// Seconds after which it is worth trying again, where that can be said.
     fn retry_after(&self) -> Option<u64> {
-        match self {
-            Self::AuthUnavailable { retry_after } => Some((*retry_after).max(1)),
-            Self::Draining | Self::NoHealthyUpstream | Self::Overloaded => Some(1),
-            other => other.exceeded().map(|exceeded| exceeded.retry_after.max(1)),
-        }
+        let soon = matches!(self, Self::Draining | Self::NoHealthyUpstream | Self::Overloaded);
+        let known = match (self, self.exceeded()) {
+            (Self::AuthUnavailable { retry_after }, _) => Some(*retry_after),
+            (_, exceeded) => exceeded.map(|exceeded| exceeded.retry_after),
+        };
+        known.or(soon.then_some(1)).map(|seconds| seconds.max(1))
     }
 
     pub(crate) fn exceeded(&self) -> Option<&Exceeded> {

@@ -62,20 +62,22 @@ pub(super) fn error_code(rejection: &Rejection) -> Option<&'static str> {
 }
 
 fn description(rejection: &Rejection, shown: bool) -> String {
-    match rejection {
-        Rejection::Token(fault) if shown => fault.description().to_owned(),
-        Rejection::Token(_) => "the token is not valid for this API".to_owned(),
-        Rejection::Denied(denial) => match &denial.unmet {
-            Unmet::Scope(scopes) => format!("needs {}", scopes.join(" ")),
-            Unmet::StepUp(_) => "a stronger or more recent authentication is needed".to_owned(),
-            Unmet::Claim(_)
-            | Unmet::Client
-            | Unmet::Group(_)
-            | Unmet::Role(_)
-            | Unmet::Source
-            | Unmet::TokenKind => "access denied".to_owned(),
-        },
-        other => super::words::title(other.reason()).to_owned(),
+    if let Rejection::Token(fault) = rejection {
+        let hidden = "the token is not valid for this API";
+        return if shown { fault.description() } else { hidden }.to_owned();
+    }
+    let Rejection::Denied(denial) = rejection else {
+        return super::words::title(rejection.reason()).to_owned();
+    };
+    match &denial.unmet {
+        Unmet::Scope(scopes) => format!("needs {}", scopes.join(" ")),
+        Unmet::StepUp(_) => "a stronger or more recent authentication is needed".to_owned(),
+        Unmet::Claim(_)
+        | Unmet::Client
+        | Unmet::Group(_)
+        | Unmet::Role(_)
+        | Unmet::Source
+        | Unmet::TokenKind => "access denied".to_owned(),
     }
 }
 
