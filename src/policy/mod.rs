@@ -4,6 +4,7 @@
 //! it to its end, so a reload never changes a decision half-way.
 
 mod compile;
+mod link;
 mod route;
 mod router;
 mod rule;

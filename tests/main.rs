@@ -1,0 +1,11 @@
+//! What Scopegate promises, seen from outside over real sockets: one module per promise.
+
+mod harness;
+
+mod authorization;
+mod keys;
+mod limits;
+mod paths;
+mod rfc6750_bearer;
+mod rfc7519_jwt;
+mod rfc9112_framing;
