@@ -132,7 +132,7 @@ async fn identify(
     target: &Target,
     now: Now,
 ) -> Result<Caller, Rejection> {
-    let identify = policy.authenticator.identify(&head.headers, target.query(), now);
+    let identify = policy.authenticator().identify(&head.headers, target.query(), now);
     match access {
         Access::Open => Ok(Caller::Anonymous),
         Access::Restricted(_) => identify.await,

@@ -34,7 +34,7 @@ impl Permit<'_> {
             host: target.host_field().clone(),
             identity: self.caller().identity().map(AsRef::as_ref),
             origin,
-            scrub: &policy.scrub,
+            scrub: policy.scrub(),
             keep_authorization: route.keep_authorization,
             timeout: route.timeout,
             body_limit: policy.limits.body,

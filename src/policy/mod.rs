@@ -52,10 +52,10 @@ pub struct Policy {
     plans: Plans,
     /// Every limit, also those of single routes: what a reload carries over.
     limits_in_force: Vec<Arc<Plan>>,
-    pub(crate) authenticator: Authenticator,
+    authenticator: Authenticator,
     pub(crate) flood: Option<Arc<Flood>>,
     pub(crate) trusted_proxies: Vec<IpNet>,
-    pub(crate) scrub: Scrub,
+    scrub: Scrub,
     pub(crate) answers: Answers,
     pub(crate) limits: Limits,
     clients: HashMap<String, Arc<str>, RandomState>,
@@ -106,6 +106,18 @@ impl Policy {
             issuer.start();
         }
         tokio::spawn(forget_idle(Arc::downgrade(self), self.clock.clone()));
+    }
+
+    /// What verifies tokens.
+    #[must_use]
+    pub fn authenticator(&self) -> &Authenticator {
+        &self.authenticator
+    }
+
+    /// What is stripped from requests.
+    #[must_use]
+    pub fn scrub(&self) -> &Scrub {
+        &self.scrub
     }
 
     /// The issuers, in the order of the configuration.
