@@ -79,7 +79,10 @@ enum Miss {
 impl Call<'_> {
     /// Sends the request, on another connection or to another target only while it is certain that
     /// nothing of it was sent.
-    pub(super) async fn run(&self, mut request: Request<RequestBody>) -> Result<Forwarded, Rejection> {
+    pub(super) async fn run(
+        &self,
+        mut request: Request<RequestBody>,
+    ) -> Result<Forwarded, Rejection> {
         let (mut tried, mut stale, mut last) = (Vec::new(), 0, Fault::NoHealthy);
         while let Some(target) = self.shard.pick(&tried) {
             let resting = if stale < MOST_STALE { self.shard.take(target) } else { None };

@@ -64,7 +64,9 @@ async fn a_connection_closed_meanwhile_is_replaced() {
 async fn a_connection_with_bytes_behind_the_end_is_not_used_again() {
     static SMUGGLE: &[Step] = &[
         Read,
-        Write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"),
+        Write(
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+        ),
     ];
     static NO_BODY: &[Step] = &[
         Read,
@@ -99,7 +101,8 @@ async fn connections_that_must_close_are_not_used_again() {
 /// SM-12: a connection on which half a request was sent is closed.
 #[tokio::test]
 async fn an_answer_before_the_end_of_the_upload_costs_the_connection() {
-    static EARLY: &[Step] = &[ReadHead, Write("HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno")];
+    static EARLY: &[Step] =
+        &[ReadHead, Write("HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno")];
     let backend = Backend::start(&[EARLY, &[Serve]]).await;
     let sender = Sender::to(&[backend.port]);
     let (upload, body) = Script::fed(Some(100));

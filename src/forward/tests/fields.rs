@@ -22,9 +22,9 @@ fn lines<'t>(head: &'t str, name: &str) -> Vec<&'t str> {
     head.lines().filter(mine).map(|line| line[name.len() + 1..].trim()).collect()
 }
 
-fn identity() -> Identity {
+fn identity() -> &'static Identity {
     let header = |name, value| (HeaderName::from_static(name), HeaderValue::from_static(value));
-    Identity {
+    let identity = Identity {
         issuer: "main".into(),
         issuer_url: "https://id.example".into(),
         subject: Some("alice".into()),
@@ -43,14 +43,15 @@ fn identity() -> Identity {
         aliases: [].into(),
         headers: [header("x-auth-subject", "alice"), header("x-auth-kind", "user")].into(),
         keys: LimitKeys { client: 0, user: 0 },
-    }
+    };
+    Box::leak(Box::new(identity))
 }
 
 /// The head as a whole: request line, Host, identity, forwarding fields, request id, Via.
 #[tokio::test]
 async fn a_backend_sees_who_calls_and_from_where() {
     let identity = identity();
-    let head = head(get(), |outgoing| outgoing.identity = Some(&identity)).await;
+    let head = head(get(), |outgoing| outgoing.identity = Some(identity)).await;
     let mut sorted: Vec<&str> = head.trim_end().lines().collect();
     sorted[1..].sort_unstable();
     let expected = [
@@ -143,7 +144,7 @@ async fn a_nomination_cannot_remove_what_the_gateway_adds() {
         ("Keep-Alive", "timeout=5"),
     ];
     let head = head(request("GET", &fields, Script::empty()), |outgoing| {
-        outgoing.identity = Some(&identity);
+        outgoing.identity = Some(identity);
     });
     let head = head.await;
     for gone in ["connection", "upgrade", "http2-settings", "x-foo", "x-bar", "te", "keep-alive"] {
