@@ -142,7 +142,7 @@ impl UpstreamBody {
         while timer.as_mut().poll(cx).is_ready() {
             let uploaded = self.upload.as_ref().map(|upload| upload.progress().1);
             let moved = self.moved.max(uploaded.unwrap_or_default());
-            let left = (moved + limit).saturating_sub(self.now());
+            let left = moved.saturating_add(limit).saturating_sub(self.now());
             if left.is_zero() {
                 self.shard.backend.counters().failed(Fault::Timeout);
                 return self.fail(BodyError::Stalled);

@@ -71,8 +71,8 @@ async fn a_backend_sees_who_calls_and_from_where() {
     assert_eq!(sorted, expected);
 }
 
-/// FW-01, FW-02, FW-03, AZ-05, BR-15, BR-16, MT-03, bypasses 15 to 19, 21: on a public route too,
-/// for every method.
+/// FW-01, FW-02, FW-03, FW-08, AZ-05, BR-15, BR-16, MT-03, bypasses 15 to 19, 21, 22: on a public
+/// route too, for every method, and whatever the client calls itself.
 #[tokio::test]
 async fn what_only_the_gateway_may_say_is_stripped_from_anonymous_requests() {
     let fields = [
@@ -99,6 +99,7 @@ async fn what_only_the_gateway_may_say_is_stripped_from_anonymous_requests() {
         ("X-Forwarded-Proto", "root"),
         ("Forwarded", "for=6.6.6.6"),
         ("X-Request-Id", "root"),
+        ("User-Agent", "GoogleHC/1.0"),
         ("X-Kept", "yes"),
     ];
     for method in ["GET", "OPTIONS"] {
@@ -176,7 +177,7 @@ async fn via_is_appended_by_the_version_received() {
 #[tokio::test]
 async fn a_loop_ends_before_the_backend() {
     let sender = Sender::to(&[closed_port().await]);
-    let passes = vec!["1.1 scopegate"; 10].join(", ");
+    let passes = ["1.1 scopegate"; 10].join(", ");
     let looped = request("GET", &[("Via", &passes)], Script::empty());
     let refused = sender.send(looped).await.unwrap_err();
     assert!(matches!(refused, Rejection::MalformedRequest(_)), "{refused:?}");

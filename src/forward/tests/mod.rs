@@ -6,6 +6,7 @@ mod fields;
 mod served;
 mod streaming;
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -212,6 +213,27 @@ impl Script {
 
     pub(super) fn size_hint(&self) -> SizeHint {
         self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// For clients of the tests' own.
+impl http_body::Body for Script {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.poll(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        Script::is_end_stream(self)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        Script::size_hint(self)
     }
 }
 
