@@ -28,7 +28,8 @@ pub(super) struct Counters {
 impl Counters {
     pub(super) fn new(upstream: &str, metrics: &Metrics) -> Self {
         let error = |reason| metrics.upstream_errors.with_label_values(&[upstream, reason]);
-        let connections = |state| metrics.upstream_connections.with_label_values(&[upstream, state]);
+        let connections =
+            |state| metrics.upstream_connections.with_label_values(&[upstream, state]);
         // Backends are plain TCP, but the series is part of the contract with dashboards.
         error("tls");
         Self {

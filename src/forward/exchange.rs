@@ -68,55 +68,71 @@ pub(super) struct Call<'r> {
 
 /// Why one try came to nothing.
 enum Miss {
-    /// Nothing was sent; here is the request.
-    Unsent(Box<Request<RequestBody>>),
+    /// The target cannot be used now. Nothing was sent; here is the request.
+    Down(Fault, Box<Request<RequestBody>>),
     /// The backend's fault, after something may have been sent.
     Fault(Fault),
     /// The client's fault.
     Refused(Rejection),
+    /// The connection was closed while it rested. Nothing was sent; here is the request.
+    Stale(Box<Request<RequestBody>>),
 }
 
 impl Call<'_> {
     /// Sends the request, on another connection or to another target only while it is certain that
     /// nothing of it was sent.
-    pub(super) async fn run(&self, mut request: Request<RequestBody>) -> Result<Forwarded, Rejection> {
-        let (mut tried, mut stale, mut last) = (Vec::new(), 0, Fault::NoHealthy);
-        while let Some(target) = self.shard.pick(&tried) {
-            let resting = if stale < MOST_STALE { self.shard.take(target) } else { None };
-            let fresh = resting.is_none();
-            let connection = match resting {
-                Some(connection) => Ok(connection),
-                None => self.shard.open(target).await,
-            };
-            let missed = match connection {
-                Ok(connection) => self.attempt(connection, target, request).await,
-                Err(fault) => {
-                    last = self.count(fault);
-                    tried.push(target);
-                    continue;
-                }
-            };
-            request = match missed {
+    pub(super) async fn run(
+        &self,
+        mut request: Request<RequestBody>,
+    ) -> Result<Forwarded, Rejection> {
+        let (mut down, mut stale, mut last) = (Vec::new(), 0, Fault::NoHealthy);
+        while let Some(target) = self.shard.pick(&down) {
+            request = match self.attempt(target, stale < MOST_STALE, request).await {
                 Ok(forwarded) => return Ok(forwarded),
-                Err(Miss::Unsent(request)) => *request,
                 Err(Miss::Fault(fault)) => return Err(self.count(fault).rejection()),
                 Err(Miss::Refused(rejection)) => return Err(rejection),
+                Err(Miss::Stale(unsent)) => {
+                    stale += 1;
+                    *unsent
+                }
+                Err(Miss::Down(fault, unsent)) => {
+                    last = self.count(fault);
+                    down.push(target);
+                    *unsent
+                }
             };
-            if fresh {
-                // It accepts connections and closes them at once.
-                last = self.count(Fault::Reset);
-                tried.push(target);
-            } else {
-                stale += 1;
-            }
         }
-        if self.shard.backend.targets().len() != 1 {
-            last = self.count(Fault::NoHealthy);
-        }
-        Err(last.rejection())
+        Err(self.exhausted(last))
     }
 
+    /// What is answered when no target is left: with one target, what was wrong with it.
+    fn exhausted(&self, last: Fault) -> Rejection {
+        let several = self.shard.backend.targets().len() != 1;
+        if several { self.count(Fault::NoHealthy).rejection() } else { last.rejection() }
+    }
+
+    /// Sends over a connection that rests, if there is one and it is wanted, else over a new one.
     async fn attempt(
+        &self,
+        target: usize,
+        resting: bool,
+        request: Request<RequestBody>,
+    ) -> Result<Forwarded, Miss> {
+        if let Some(connection) = resting.then(|| self.shard.take(target)).flatten() {
+            return self.exchange(connection, target, request).await;
+        }
+        let connection = match self.shard.open(target).await {
+            Ok(connection) => connection,
+            Err(fault) => return Err(Miss::Down(fault, Box::new(request))),
+        };
+        self.exchange(connection, target, request).await.map_err(|missed| match missed {
+            // It accepts connections and closes them at once.
+            Miss::Stale(unsent) => Miss::Down(Fault::Reset, unsent),
+            missed @ (Miss::Down(..) | Miss::Fault(_) | Miss::Refused(_)) => missed,
+        })
+    }
+
+    async fn exchange(
         &self,
         mut connection: Connection,
         target: usize,
@@ -125,9 +141,9 @@ impl Call<'_> {
         let started = self.now();
         let answer = self.head(connection.send(request), started).await?;
         let waited = self.now().saturating_sub(started);
-        self.shard.backend.counters().answered(answer.status(), waited.as_secs_f64());
         let (mut parts, incoming) = answer.into_parts();
         check(parts.status, &mut parts.headers).map_err(Miss::Fault)?;
+        self.shard.backend.counters().answered(parts.status, waited.as_secs_f64());
         let nominated = hop::strip_response(&mut parts.headers);
         // A connection that once spoke HTTP/1.0 could not carry a chunked request.
         let lease = Lease { connection, reusable: parts.version == Version::HTTP_11 };
@@ -164,14 +180,15 @@ impl Call<'_> {
         let backend = &self.shard.backend;
         let response = self.timeout.unwrap_or(backend.response_timeout());
         let Some(upload) = &self.upload else {
-            return self.until(started + response).ok_or(Miss::Fault(Fault::Timeout));
+            return self.until(started.saturating_add(response)).ok_or(Miss::Fault(Fault::Timeout));
         };
         let (stage, moved) = upload.progress();
         let since = moved.max(started);
         let left = if stage == Stage::Starving {
-            self.until(since + backend.idle_timeout()).ok_or(Miss::Refused(STALLED))?
+            self.until(since.saturating_add(backend.idle_timeout()))
+                .ok_or(Miss::Refused(STALLED))?
         } else {
-            self.until(since + response).ok_or(Miss::Fault(Fault::Timeout))?
+            self.until(since.saturating_add(response)).ok_or(Miss::Fault(Fault::Timeout))?
         };
         // Whose turn it is may change meanwhile, and with it the limit.
         Ok(left.min(response).min(backend.idle_timeout()))
@@ -185,7 +202,7 @@ impl Call<'_> {
     /// Reads hyper's error: whose fault it was, and whether anything was sent.
     fn miss(&self, mut error: TrySendError<Request<RequestBody>>) -> Miss {
         if let Some(request) = error.take_message() {
-            return Miss::Unsent(Box::new(request));
+            return Miss::Stale(Box::new(request));
         }
         match self.upload.as_ref().map(|upload| upload.progress().0) {
             Some(Stage::TooLarge) => Miss::Refused(Rejection::BodyTooLarge(self.body_limit)),

@@ -129,7 +129,8 @@ fn is_host(host: &[u8]) -> bool {
 }
 
 fn is_port(port: &[u8]) -> bool {
-    std::str::from_utf8(port).is_ok_and(|text| text.parse::<u16>().is_ok() && !text.starts_with('+'))
+    std::str::from_utf8(port)
+        .is_ok_and(|text| text.parse::<u16>().is_ok() && !text.starts_with('+'))
 }
 
 /// The port behind a host's last colon, else the scheme's.

@@ -3,9 +3,7 @@
 //! The order is the security: first everything that a client must not say is taken away, then what
 //! the gateway says is added, so that no nomination and no alias can touch it.
 
-use http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, COOKIE, Entry, HOST, TRANSFER_ENCODING, VIA,
-};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, Entry, HOST, TRANSFER_ENCODING, VIA};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Version, request};
 
 use super::forwarded::{self, Told};

@@ -207,7 +207,7 @@ impl Vitals {
         match self.state.load(Ordering::Acquire) {
             CLOSED | WORKING => self.idle_timeout,
             since => {
-                let end = Duration::from_nanos(since) + self.idle_timeout;
+                let end = Duration::from_nanos(since).saturating_add(self.idle_timeout);
                 end.saturating_sub(self.clock.now().monotonic)
             }
         }

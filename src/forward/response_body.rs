@@ -140,11 +140,14 @@ impl UpstreamBody {
         let limit = self.shard.backend.idle_timeout();
         let mut timer = self.timer.take().unwrap_or_else(|| Box::pin(tokio::time::sleep(limit)));
         while timer.as_mut().poll(cx).is_ready() {
-            let uploaded = self.upload.as_ref().map(|upload| upload.progress().1);
-            let moved = self.moved.max(uploaded.unwrap_or_default());
-            let left = (moved + limit).saturating_sub(self.now());
+            let upload = self.upload.as_ref().map(|upload| upload.progress());
+            let moved = self.moved.max(upload.map_or(Duration::ZERO, |(_, moved)| moved));
+            let left = moved.saturating_add(limit).saturating_sub(self.now());
             if left.is_zero() {
-                self.shard.backend.counters().failed(Fault::Timeout);
+                // A backend that waits for a client's upload is not the one that is late.
+                if upload.is_none_or(|(stage, _)| stage != Stage::Starving) {
+                    self.shard.backend.counters().failed(Fault::Timeout);
+                }
                 return self.fail(BodyError::Stalled);
             }
             timer.set(tokio::time::sleep(left));

@@ -63,7 +63,8 @@ impl Scrub {
 }
 
 fn begins(name: &[u8], folded: &[u8]) -> bool {
-    name.len() >= folded.len() && name.iter().zip(folded).all(|(byte, ours)| fold_byte(*byte) == *ours)
+    name.len() >= folded.len()
+        && name.iter().zip(folded).all(|(byte, ours)| fold_byte(*byte) == *ours)
 }
 
 fn fold(name: &[u8]) -> Box<[u8]> {

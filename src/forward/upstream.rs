@@ -108,7 +108,8 @@ impl Backend {
             targets: targets.collect(),
             connect_timeout: config.connect_timeout,
             response_timeout: config.response_timeout,
-            idle_timeout: config.idle_timeout,
+            // None at all would close each connection before its first request.
+            idle_timeout: config.idle_timeout.max(Duration::from_millis(1)),
             clock: clock.clone(),
             counters: Counters::new(name, metrics),
         }

@@ -59,12 +59,53 @@ async fn a_connection_closed_meanwhile_is_replaced() {
     assert_eq!((backend.connections(), backend.requests()), (2, 2));
 }
 
+/// HP-18: a request that hyper never began, because the connection turns out to be closed only
+/// now, is handed back and sent once on another. (An end that arrives only after the request was
+/// written cannot be told from a reset while it is served, and is one.)
+#[tokio::test]
+async fn a_request_that_was_never_begun_goes_to_another_connection() {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let sender = Sender::to(&[listener.local_addr().unwrap().port()]);
+    let (close, may_close) = std::sync::mpsc::channel();
+    let (closed, is_closed) = std::sync::mpsc::channel();
+    let backend = std::thread::spawn(move || {
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            let mut stream = listener.accept().unwrap().0;
+            let mut buffer = [0; 4096];
+            let count = stream.read(&mut buffer).unwrap();
+            seen.push(String::from_utf8_lossy(&buffer[..count]).into_owned());
+            stream.write_all(OK.as_bytes()).unwrap();
+            may_close.recv().unwrap();
+            drop(stream);
+            closed.send(()).unwrap();
+        }
+        seen
+    });
+    assert_eq!(sender.get().await.0, 200);
+    assert_eq!(sender.resting(), 1);
+    // Blocks this thread, so that nothing here can notice the end before the next request. One
+    // yield lets the runtime hear of it, in the same turn in which the request is made.
+    close.send(()).unwrap();
+    is_closed.recv().unwrap();
+    tokio::task::yield_now().await;
+    let post = sender.send(request("POST", &[], Script::full("abc"))).await.unwrap();
+    assert_eq!(text(post.response.into_body()).await.unwrap(), "ok");
+    close.send(()).unwrap();
+    let seen = backend.join().unwrap();
+    assert!(seen[0].starts_with("GET ") && seen[1].starts_with("POST "), "{seen:?}");
+    assert_eq!(sender.errors("reset"), 0);
+}
+
 /// SM-11, bypass 42: bytes behind the end of a response are never taken for the next one.
 #[tokio::test]
 async fn a_connection_with_bytes_behind_the_end_is_not_used_again() {
     static SMUGGLE: &[Step] = &[
         Read,
-        Write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"),
+        Write(
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+        ),
     ];
     static NO_BODY: &[Step] = &[
         Read,
@@ -99,7 +140,8 @@ async fn connections_that_must_close_are_not_used_again() {
 /// SM-12: a connection on which half a request was sent is closed.
 #[tokio::test]
 async fn an_answer_before_the_end_of_the_upload_costs_the_connection() {
-    static EARLY: &[Step] = &[ReadHead, Write("HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno")];
+    static EARLY: &[Step] =
+        &[ReadHead, Write("HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno")];
     let backend = Backend::start(&[EARLY, &[Serve]]).await;
     let sender = Sender::to(&[backend.port]);
     let (upload, body) = Script::fed(Some(100));

@@ -54,8 +54,9 @@ async fn a_stalled_upload_is_the_clients_fault() {
 /// HP-18: what a backend may have read is never sent again.
 #[tokio::test]
 async fn a_reset_after_the_request_is_not_retried() {
-    for script in [&[&[Read, Reset] as &[Step]], &[&[Read, Close] as &[Step]]] {
-        let backend = Backend::start(script).await;
+    static BROKEN: [&[Step]; 2] = [&[Read, Reset], &[Read, Close]];
+    for script in BROKEN {
+        let backend = Backend::start(&[script]).await;
         let sender = Sender::to(&[backend.port]);
         for method in ["POST", "GET"] {
             let reset = sender.send(request(method, &[], Script::empty())).await.unwrap_err();
@@ -101,8 +102,7 @@ async fn answers_with_broken_framing_are_refused() {
     ];
     for answer in ANSWERS {
         let script: &'static [Step] = Box::leak(Box::new([Read, Write(answer)]));
-        let scripts: &'static [&'static [Step]] = Box::leak(Box::new([script, &[Serve]]));
-        let backend = Backend::start(scripts).await;
+        let backend = Backend::start(&[script, &[Serve]]).await;
         let sender = Sender::to(&[backend.port]);
         let refused = sender.send(get()).await;
         assert!(matches!(refused, Err(Rejection::UpstreamProtocol)), "{answer}: {refused:?}");

@@ -22,9 +22,9 @@ fn lines<'t>(head: &'t str, name: &str) -> Vec<&'t str> {
     head.lines().filter(mine).map(|line| line[name.len() + 1..].trim()).collect()
 }
 
-fn identity() -> Identity {
+fn identity() -> &'static Identity {
     let header = |name, value| (HeaderName::from_static(name), HeaderValue::from_static(value));
-    Identity {
+    let identity = Identity {
         issuer: "main".into(),
         issuer_url: "https://id.example".into(),
         subject: Some("alice".into()),
@@ -43,14 +43,15 @@ fn identity() -> Identity {
         aliases: [].into(),
         headers: [header("x-auth-subject", "alice"), header("x-auth-kind", "user")].into(),
         keys: LimitKeys { client: 0, user: 0 },
-    }
+    };
+    Box::leak(Box::new(identity))
 }
 
 /// The head as a whole: request line, Host, identity, forwarding fields, request id, Via.
 #[tokio::test]
 async fn a_backend_sees_who_calls_and_from_where() {
     let identity = identity();
-    let head = head(get(), |outgoing| outgoing.identity = Some(&identity)).await;
+    let head = head(get(), |outgoing| outgoing.identity = Some(identity)).await;
     let mut sorted: Vec<&str> = head.trim_end().lines().collect();
     sorted[1..].sort_unstable();
     let expected = [
@@ -70,8 +71,8 @@ async fn a_backend_sees_who_calls_and_from_where() {
     assert_eq!(sorted, expected);
 }
 
-/// FW-01, FW-02, FW-03, AZ-05, BR-15, BR-16, MT-03, bypasses 15 to 19, 21: on a public route too,
-/// for every method.
+/// FW-01, FW-02, FW-03, FW-08, AZ-05, BR-15, BR-16, MT-03, bypasses 15 to 19, 21, 22: on a public
+/// route too, for every method, and whatever the client calls itself.
 #[tokio::test]
 async fn what_only_the_gateway_may_say_is_stripped_from_anonymous_requests() {
     let fields = [
@@ -98,6 +99,7 @@ async fn what_only_the_gateway_may_say_is_stripped_from_anonymous_requests() {
         ("X-Forwarded-Proto", "root"),
         ("Forwarded", "for=6.6.6.6"),
         ("X-Request-Id", "root"),
+        ("User-Agent", "GoogleHC/1.0"),
         ("X-Kept", "yes"),
     ];
     for method in ["GET", "OPTIONS"] {
@@ -143,7 +145,7 @@ async fn a_nomination_cannot_remove_what_the_gateway_adds() {
         ("Keep-Alive", "timeout=5"),
     ];
     let head = head(request("GET", &fields, Script::empty()), |outgoing| {
-        outgoing.identity = Some(&identity);
+        outgoing.identity = Some(identity);
     });
     let head = head.await;
     for gone in ["connection", "upgrade", "http2-settings", "x-foo", "x-bar", "te", "keep-alive"] {
@@ -175,7 +177,7 @@ async fn via_is_appended_by_the_version_received() {
 #[tokio::test]
 async fn a_loop_ends_before_the_backend() {
     let sender = Sender::to(&[closed_port().await]);
-    let passes = vec!["1.1 scopegate"; 10].join(", ");
+    let passes = ["1.1 scopegate"; 10].join(", ");
     let looped = request("GET", &[("Via", &passes)], Script::empty());
     let refused = sender.send(looped).await.unwrap_err();
     assert!(matches!(refused, Rejection::MalformedRequest(_)), "{refused:?}");

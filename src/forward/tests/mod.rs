@@ -6,6 +6,7 @@ mod fields;
 mod served;
 mod streaming;
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -58,7 +59,8 @@ struct Backend {
 
 impl Backend {
     /// The first connection runs the first script, and so on; the last one is repeated.
-    async fn start(scripts: &'static [&'static [Step]]) -> Self {
+    async fn start(scripts: &[&'static [Step]]) -> Self {
+        let scripts = scripts.to_vec();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let backend = Self { port, seen: Arc::default(), closed: Arc::default() };
@@ -102,8 +104,8 @@ impl Backend {
 async fn play(mut stream: TcpStream, script: &[Step], index: usize, seen: &Mutex<Vec<Vec<u8>>>) {
     for step in script {
         match step {
-            Read => drop(read(&mut stream, index, seen, true).await),
-            ReadHead => drop(read(&mut stream, index, seen, false).await),
+            Read => _ = read(&mut stream, index, seen, true).await,
+            ReadHead => _ = read(&mut stream, index, seen, false).await,
             Write(text) => drop(stream.write_all(text.as_bytes()).await),
             Serve => {
                 while read(&mut stream, index, seen, true).await.is_some() {
@@ -116,7 +118,10 @@ async fn play(mut stream: TcpStream, script: &[Step], index: usize, seen: &Mutex
                 return;
             }
             Close => return,
-            Hang => return drop(read(&mut stream, usize::MAX, seen, true).await),
+            Hang => {
+                read(&mut stream, usize::MAX, seen, true).await;
+                return;
+            }
         }
     }
     // Reads on, so that what comes unexpectedly is recorded.
@@ -208,6 +213,27 @@ impl Script {
 
     pub(super) fn size_hint(&self) -> SizeHint {
         self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// For clients of the tests' own.
+impl http_body::Body for Script {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.poll(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        Script::is_end_stream(self)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        Script::size_hint(self)
     }
 }
 

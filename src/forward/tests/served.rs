@@ -2,11 +2,20 @@
 
 use std::convert::Infallible;
 
+use http::Response;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::*;
+
+async fn answer(
+    sender: Arc<Sender>,
+    request: Request<Incoming>,
+) -> Result<Response<UpstreamBody>, Infallible> {
+    let (parts, body) = request.into_parts();
+    Ok(super::super::send(parts, body, sender.outgoing()).await.unwrap().response)
+}
 
 /// Sends `request` through a server in front of `backend` and reads until the server closes.
 async fn through(backend: &Backend, request: &str) -> String {
@@ -15,14 +24,7 @@ async fn through(backend: &Backend, request: &str) -> String {
     let sender = Arc::new(Sender::to(&[backend.port]));
     tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
-        let service = service_fn(move |request: Request<Incoming>| {
-            let sender = Arc::clone(&sender);
-            async move {
-                let (parts, body) = request.into_parts();
-                let forwarded = super::super::send(parts, body, sender.outgoing()).await.unwrap();
-                Ok::<_, Infallible>(forwarded.response)
-            }
-        });
+        let service = service_fn(move |request| answer(Arc::clone(&sender), request));
         let server = hyper::server::conn::http1::Builder::new();
         drop(server.serve_connection(TokioIo::new(stream), service).await);
     });
@@ -43,6 +45,7 @@ async fn requests_pass_and_share_a_backend_connection() {
         GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     let answer = through(&backend, requests).await;
     assert_eq!(answer.matches("HTTP/1.1 200 OK\r\n").count(), 3, "{answer}");
+    assert_eq!(answer.matches("\r\ndate: ").count(), 3, "HP-24: added when missing");
     assert_eq!((backend.connections(), backend.requests()), (1, 3));
     let seen = backend.text(0);
     assert!(seen.contains("content-length: 3\r\n") && !seen.contains("root"), "{seen}");
@@ -66,4 +69,42 @@ async fn a_client_that_expects_to_continue_is_told_to() {
         Connection: close\r\n\r\nabc";
     let answer = through(&backend, request).await;
     assert!(answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
+/// HP-15, HP-16, HP-24, SM-12: HTTP/2 in, HTTP/1.1 out, with and without bodies and lengths.
+#[tokio::test]
+async fn http2_requests_reach_the_backend_as_http1() {
+    let backend = Backend::start(&[&[Serve]]).await;
+    let sender = Arc::new(Sender::to(&[backend.port]));
+    let (client, server) = tokio::io::duplex(64 << 10);
+    tokio::spawn(async move {
+        let service = service_fn(move |request| answer(Arc::clone(&sender), request));
+        let server_builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        drop(server_builder.serve_connection(TokioIo::new(server), service).await);
+    });
+    let io = TokioIo::new(client);
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    tokio::spawn(connection);
+
+    let (pieces, unknown) = Script::fed(None);
+    feed(&pieces, "ab");
+    feed(&pieces, "c");
+    drop(pieces);
+    for (method, body) in
+        [("POST", Script::full("abc")), ("PUT", unknown), ("GET", Script::empty())]
+    {
+        let request = Request::builder().method(method).uri("https://a/").header("cookie", "a=1");
+        let request = request.header("cookie", "b=2").body(body).unwrap();
+        let response = client.send_request(request).await.unwrap();
+        assert_eq!((response.status().as_u16(), response.version()), (200, Version::HTTP_2));
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
+    }
+    let seen = backend.text(0);
+    assert_eq!((backend.connections(), backend.requests()), (1, 3), "{seen}");
+    assert_eq!(seen.matches("cookie: a=1; b=2\r\n").count(), 3, "{seen}");
+    assert_eq!(seen.matches("via: 2.0 scopegate\r\n").count(), 3, "{seen}");
+    assert_eq!(seen.matches("content-length: 3\r\n").count(), 1, "{seen}");
+    assert_eq!(seen.matches("transfer-encoding: chunked\r\n").count(), 1, "{seen}");
+    assert!(seen.trim_end().rsplit("GET ").next().unwrap().starts_with("/orders/1?x=1 HTTP/1.1"));
 }
