@@ -75,9 +75,19 @@ pub struct Outgoing<'r> {
     pub request_id: HeaderValue,
 }
 
+impl Outgoing<'_> {
+    /// Turns a head without a body into the one that the backend gets.
+    ///
+    /// # Errors
+    /// `MalformedRequest` if the request has passed this gateway too often.
+    pub fn rewrite(&self, parts: &mut request::Parts) -> Result<(), Rejection> {
+        headers::rewrite(parts, self, request_body::Framing::Empty)
+    }
+}
+
 /// A response's head, its body still to come, and what was seen on the way.
 #[derive(Debug)]
-pub struct Forwarded {
+pub(crate) struct Forwarded {
     /// Scrubbed of hop-by-hop fields.
     pub response: Response<UpstreamBody>,
     /// The target that answered, as `host:port`.
@@ -102,7 +112,7 @@ pub struct Forwarded {
 /// `BodyTooLarge`, `MalformedRequest` (the body broke off or stalled, or the request has passed
 /// this gateway too often), `NoHealthyUpstream`, `UpstreamProtocol`, `UpstreamTimeout`,
 /// `UpstreamUnreachable`.
-pub async fn send(
+async fn send(
     request: request::Parts,
     body: Incoming,
     outgoing: Outgoing<'_>,
