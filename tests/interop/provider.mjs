@@ -1,0 +1,121 @@
+// A real authorization server: npm's oidc-provider, on loopback, with one person and two clients.
+
+import { generateKeyPairSync } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+
+// oidc-provider 9 uses it; Node has it since 22.1.
+URL.parse ??= (text, base) => (URL.canParse(text, base) ? new URL(text, base) : null);
+const { default: Provider } = await import('oidc-provider');
+
+/** The API that the gateway guards, and another one. */
+export const API = 'http://api.test/';
+export const OTHER_API = 'http://other.test/';
+export const REDIRECT = 'http://127.0.0.1:9/callback';
+export const MACHINE = { client_id: 'nightly', client_secret: 'nightly-secret' };
+export const WEB = 'web-app';
+
+const SCOPES = 'orders:read orders:write';
+
+/** A private signing key as a JWK. */
+export function newKey(kid) {
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  return { ...privateKey.export({ format: 'jwk' }), kid, alg: 'ES256', use: 'sig' };
+}
+
+/**
+ * Starts a provider; the first key signs, all are published. `port` 0 takes a free one. `fetches`
+ * counts requests for the key set.
+ */
+export async function startProvider({ port = 0, keys }) {
+  const server = createServer();
+  server.listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  const url = `http://127.0.0.1:${server.address().port}`;
+  const provider = new Provider(url, configuration(keys));
+  const answer = provider.callback();
+  const counts = { keys: 0 };
+  server.on('request', (request, response) => {
+    if (request.url === '/jwks') counts.keys += 1;
+    if (request.url.startsWith('/interaction/')) {
+      signIn(provider, request, response);
+    } else {
+      answer(request, response);
+    }
+  });
+  return { url, port: server.address().port, counts, close: () => close(server) };
+}
+
+async function close(server) {
+  const closed = once(server, 'close');
+  server.close();
+  server.closeAllConnections();
+  await closed;
+}
+
+function configuration(keys) {
+  return {
+    jwks: { keys },
+    scopes: ['openid'],
+    cookies: { keys: ['interop'] },
+    clients: [
+      {
+        ...MACHINE,
+        grant_types: ['client_credentials'],
+        response_types: [],
+        redirect_uris: [],
+        token_endpoint_auth_method: 'client_secret_basic',
+        id_token_signed_response_alg: 'ES256',
+      },
+      {
+        client_id: WEB,
+        grant_types: ['authorization_code'],
+        response_types: ['code'],
+        redirect_uris: [REDIRECT],
+        token_endpoint_auth_method: 'none',
+        id_token_signed_response_alg: 'ES256',
+      },
+    ],
+    findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+    interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
+    // Consent is not what is tested: whatever a client asks for is granted.
+    loadExistingGrant: async (ctx) => {
+      const grant = new ctx.oidc.provider.Grant({
+        clientId: ctx.oidc.client.clientId,
+        accountId: ctx.oidc.session.accountId,
+      });
+      grant.addOIDCScope('openid');
+      for (const resource of [API, OTHER_API]) grant.addResourceScope(resource, SCOPES);
+      await grant.save();
+      return grant;
+    },
+    features: {
+      devInteractions: { enabled: false },
+      clientCredentials: { enabled: true },
+      resourceIndicators: {
+        enabled: true,
+        // Without a resource, tokens are opaque.
+        defaultResource: (_, __, oneOf) => oneOf,
+        useGrantedResource: () => true,
+        getResourceServerInfo: (_, resource) => ({
+          scope: SCOPES,
+          audience: resource,
+          accessTokenTTL: 600,
+          accessTokenFormat: 'jwt',
+          jwt: { sign: { alg: 'ES256' } },
+        }),
+      },
+    },
+    ttl: { AccessToken: 600, ClientCredentials: 600, Grant: 600, IdToken: 600, Interaction: 600, Session: 600 },
+  };
+}
+
+/** The login page: nobody but alice ever comes. */
+async function signIn(provider, request, response) {
+  try {
+    const result = { login: { accountId: 'alice' } };
+    await provider.interactionFinished(request, response, result, { mergeWithLastSubmission: false });
+  } catch (error) {
+    response.writeHead(500).end(String(error));
+  }
+}
