@@ -135,7 +135,7 @@ impl Policy {
             None => Ok(config::load_text(BUILT_IN, POLICY, variables)),
             Some(path) => config::load(path, variables),
         };
-        let Loaded { config, sources, problems } = loaded.map_err(|error| Failure {
+        let Loaded { config, sources, problems, .. } = loaded.map_err(|error| Failure {
             exit: Exit::Usage,
             text: format!("error: cannot read {}: {error}", self.name()),
         })?;
