@@ -46,6 +46,9 @@ async fn changes_of_state_are_logged_and_nothing_secret_is() {
         .with_max_level(tracing::Level::TRACE)
         .with_ansi(false)
         .finish();
+    // With a single subscriber, tracing lets whichever thread reaches a line first decide for all
+    // threads whether anybody listens; with a second one alive it asks both.
+    let second = tracing::Dispatch::new(tracing_subscriber::registry());
     let guard = tracing::subscriber::set_default(subscriber);
     let signer = Signer::es256();
     let mut weak = Signer::rs256().jwk("weak");
@@ -64,7 +67,7 @@ async fn changes_of_state_are_logged_and_nothing_secret_is() {
     for _ in 0..3 {
         assert_eq!(world.outcome(&hostile).await, "unknown_key");
     }
-    drop(guard);
+    drop((guard, second));
     let text = lines.text();
     assert!(text.contains("keys obtained"), "{text}");
     assert!(text.contains("key 0 is RSA outside of 2048 to 8192 bits"), "{text}");
