@@ -4,9 +4,9 @@
 //! any client's request sent along.
 
 use std::error::Error;
-use std::fmt;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+use std::{fmt, io};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, USER_AGENT};
@@ -177,15 +177,19 @@ pub(super) fn is_loopback(host: &str) -> bool {
 }
 
 fn fault_of(error: &hyper_util::client::legacy::Error) -> Fault {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
-            return Fault::Tls;
-        }
-        cause = error.source();
+    if is_tls(error) {
+        return Fault::Tls;
     }
     if error.is_connect() { Fault::Connect } else { Fault::Invalid("the answer is not HTTP") }
+}
+
+/// Whether TLS is the cause. An `io::Error` names as its source the source of what it wraps, so
+/// what it wraps must be looked at by itself.
+fn is_tls(error: &(dyn Error + 'static)) -> bool {
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    error.is::<rustls::Error>()
+        || wrapped.is_some_and(|wrapped| is_tls(wrapped))
+        || error.source().is_some_and(is_tls)
 }
 
 /// How long `Cache-Control` lets a private cache keep the answer: not at all with `no-store` or

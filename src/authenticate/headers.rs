@@ -146,7 +146,7 @@ fn truncated(name: &HeaderName) -> Option<(HeaderName, HeaderValue)> {
     Some((name, HeaderValue::from_static("1")))
 }
 
-/// The sum of all values' bytes. Many servers accept no more than this in a whole request head.
+/// The sum of all values' bytes: no token may make a request that its backend finds too large.
 const MAX_TOTAL: usize = 8 << 10;
 
 /// What is encoded in text that the operator wrote.

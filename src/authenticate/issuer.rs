@@ -31,7 +31,7 @@ pub struct Issuer {
     headers: Vec<IdentityHeader>,
     checks: Checks,
     reading: Reading,
-    keyring: Arc<Keyring>,
+    pub(super) keyring: Arc<Keyring>,
     tally: Tally,
     watchers: Arc<Watchers>,
     task: OnceLock<Option<AbortHandle>>,
@@ -58,7 +58,7 @@ impl Issuer {
             }
             KeySource::File(path) => {
                 let keys = key_file::read(path, &config.algorithms).map_err(|problem| *problem)?;
-                watchers.skipped(&keys.skipped);
+                watchers.skipped(keys.skipped);
                 Keyring::fixed(keys.usable, clock)
             }
         };

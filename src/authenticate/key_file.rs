@@ -26,7 +26,7 @@ pub(super) fn read(
     let keys = keys::read_set(&text, algorithms)
         .ok_or_else(|| problem(format!("the key file {name} is not a JWK Set"), "not a JWK Set"))?;
     if keys.usable.is_empty() {
-        let label = keys.skipped.first().map_or("the set is empty", String::as_str);
+        let label = keys.skipped.first().map_or("the set is empty", |key| key.line.as_str());
         return Err(problem(format!("the key file {name} has no key that can be used"), label));
     }
     Ok(keys)

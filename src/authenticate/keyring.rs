@@ -222,8 +222,9 @@ impl Keyring {
         let due = self.clock.now().monotonic.saturating_add(pause);
         self.next_attempt.store(nanos(due), Ordering::Release);
         self.ended.send_replace(number);
+        let left = due.saturating_sub(self.clock.now().monotonic);
         tokio::select! {
-            () = self.clock.sleep(pause) => {}
+            () = self.clock.sleep(left) => {}
             () = self.wanted_after(number) => {}
         }
     }

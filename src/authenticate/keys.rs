@@ -64,8 +64,17 @@ impl Key {
 pub(super) struct Keys {
     /// Those that fit one of the allowed algorithms, each once.
     pub(super) usable: Vec<Key>,
-    /// A line for each that was skipped.
-    pub(super) skipped: Vec<String>,
+    /// One for each that was skipped.
+    pub(super) skipped: Vec<Skipped>,
+}
+
+/// Why a key was skipped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Skipped {
+    /// Its place in the set, and the reason.
+    pub(super) line: String,
+    /// Whether somebody should look: not at an encryption key, but at a weak one.
+    pub(super) is_wrong: bool,
 }
 
 /// Reads a JWK Set and keeps the keys that fit one of `allowed`. `None` if it is no JWK Set, or one
@@ -77,11 +86,11 @@ pub(super) fn read_set(document: &[u8], allowed: &[Algorithm]) -> Option<Keys> {
     for (index, jwk) in jwks.iter().enumerate() {
         match Key::read(jwk) {
             Ok(key) if !allowed.iter().any(|algorithm| key.fits(*algorithm)) => {
-                keys.skipped.push(format!("key {index} is for an algorithm that is not allowed"));
+                keys.skipped.push(Flaw::WrongAlgorithm.of(index));
             }
             Ok(key) if keys.usable.iter().any(|known| known.print == key.print) => {}
             Ok(key) => keys.usable.push(key),
-            Err(flaw) => keys.skipped.push(format!("key {index} {flaw}")),
+            Err(flaw) => keys.skipped.push(flaw.of(index)),
         }
     }
     Some(keys)
@@ -107,6 +116,16 @@ enum Flaw {
     WrongUse,
 }
 
+impl Flaw {
+    fn of(self, index: usize) -> Skipped {
+        let is_wrong = match self {
+            Self::BadMember(_) | Self::Private | Self::WeakRsa => true,
+            Self::UnknownType | Self::WrongAlgorithm | Self::WrongUse => false,
+        };
+        Skipped { line: format!("key {index} {self}"), is_wrong }
+    }
+}
+
 impl fmt::Display for Flaw {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -114,7 +133,7 @@ impl fmt::Display for Flaw {
             Self::Private => formatter.write_str("has its private part published"),
             Self::UnknownType => formatter.write_str("is of a type that is not used here"),
             Self::WeakRsa => formatter.write_str("is RSA outside of 2048 to 8192 bits"),
-            Self::WrongAlgorithm => formatter.write_str("is for another algorithm"),
+            Self::WrongAlgorithm => formatter.write_str("is for an algorithm that is not allowed"),
             Self::WrongUse => formatter.write_str("is not for signatures"),
         }
     }
@@ -165,7 +184,8 @@ fn rsa(jwk: &Value) -> Result<(Kind, DecodingKey, Vec<u8>), Flaw> {
         return Err(Flaw::BadMember("n"));
     }
     let material = DecodingKey::from_rsa_raw_components(&modulus, &exponent);
-    Ok((Kind::Rsa, material, [modulus, exponent].concat()))
+    let length = modulus.len().to_be_bytes();
+    Ok((Kind::Rsa, material, [length.as_slice(), &modulus, &exponent].concat()))
 }
 
 /// RFC 7518 §6.2.1. The point must lie on the curve.

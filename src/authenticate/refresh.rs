@@ -80,7 +80,7 @@ impl Refresher {
                 // A set without keys is a server's accident more often than its intention: the last
                 // good keys stay until their own limit.
                 if keys.usable.is_empty() {
-                    self.watchers.skipped(&keys.skipped);
+                    self.watchers.skipped(keys.skipped);
                     return Err(Fault::Empty);
                 }
                 Ok((keys, document.max_age))
@@ -125,9 +125,7 @@ impl Refresher {
         let is_changed = self.keyring.confirm(usable);
         let is_recovered = self.keyring.note(None);
         let set = self.keyring.latest();
-        if is_changed {
-            self.watchers.skipped(&skipped);
-        }
+        self.watchers.skipped(skipped);
         self.watchers.succeeded(&set, is_changed || is_recovered, self.keyring.clock.now());
     }
 

@@ -200,4 +200,23 @@ mod tests {
         assert!(is_malformed(&with_header("{}")));
         assert!(is_malformed(&with_header(r#"{"alg":1}"#)));
     }
+
+    proptest::proptest! {
+        /// JT-15: whatever comes, nothing panics, and what is taken apart is the whole token.
+        #[test]
+        fn no_text_makes_the_parser_panic(
+            header in "\\PC*|\\{\"alg\":\"[A-Z0-9]*\"(,\"[a-z]{1,4}\":[0-9]{1,3})?\\}",
+            claims in "\\PC*|\\{(\"[a-z]\":[0-9])?\\}",
+            signature in "[A-Za-z0-9_-]{0,9}",
+            junk in "\\PC*",
+        ) {
+            let [header, claims] = [header, claims].map(|text| encode(text.as_bytes()));
+            let token = format!("{header}.{claims}.{signature}");
+            if let Ok(jws) = Jws::parse(&token) {
+                let signed = str::from_utf8(jws.signed).unwrap();
+                proptest::prop_assert_eq!(format!("{signed}.{}", jws.signature), token);
+            }
+            drop(Jws::parse(&junk));
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! What is seen of an issuer from outside: its metrics and log lines.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
@@ -8,6 +8,7 @@ use tracing::{debug, info, warn};
 
 use super::fetch::Fault;
 use super::key_set::KeySet;
+use super::keys::Skipped;
 use super::refresh::Step;
 use crate::clock::Now;
 use crate::record::metrics::Metrics;
@@ -21,6 +22,8 @@ pub(super) struct Watchers {
     last_success: Gauge,
     discovery: Requests,
     key_sets: Requests,
+    /// The keys that the log has been told of.
+    skipped: Mutex<Vec<Skipped>>,
 }
 
 /// The metrics of one kind of request.
@@ -58,6 +61,7 @@ impl Watchers {
             last_success: metrics.issuer_keys_last_success.with_label_values(&[issuer]),
             discovery: Requests::new(metrics, issuer, "discovery"),
             key_sets: Requests::new(metrics, issuer, "keys"),
+            skipped: Mutex::default(),
         }
     }
 
@@ -95,11 +99,21 @@ impl Watchers {
         }
     }
 
-    /// These keys of a set are not used.
-    pub(super) fn skipped(&self, skipped: &[String]) {
-        for line in skipped {
-            warn!(target: "scopegate::issuer", issuer = &*self.issuer, "key skipped: {line}");
+    /// These keys of a set are not used. Says so once.
+    pub(super) fn skipped(&self, skipped: Vec<Skipped>) {
+        let mut last = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last == skipped {
+            return;
         }
+        let issuer = &*self.issuer;
+        for Skipped { line, is_wrong } in &skipped {
+            if *is_wrong {
+                warn!(target: "scopegate::issuer", issuer, "key skipped: {line}");
+            } else {
+                debug!(target: "scopegate::issuer", issuer, "key skipped: {line}");
+            }
+        }
+        *last = skipped;
     }
 
     /// Tokens name keys that the issuer does not have, more often than it is asked for new ones.
