@@ -92,6 +92,7 @@ impl Harness {
         let metrics = Metrics::default();
         let setup = Setup {
             addresses: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            flag: "--listen",
             workers,
             tls: certificates.map(|certificates| tls_config(certificates).unwrap()),
             limits: Arc::new(ArcSwap::from_pointee(limits)),
@@ -549,6 +550,7 @@ async fn port_in_use_is_an_error_that_names_another() {
     let taken = harness.listeners.addresses()[0];
     let setup = Setup {
         addresses: vec![taken],
+        flag: "--listen",
         workers: 0,
         tls: None,
         limits: Arc::new(ArcSwap::from_pointee(patient())),

@@ -1,5 +1,6 @@
 //! What is seen of requests from outside.
 
+pub mod exposition;
 pub mod metrics;
 
 /// Where access log lines go.
