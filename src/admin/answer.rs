@@ -1,10 +1,8 @@
 //! What each path of the administration answers.
 
-use std::fmt::Write;
-
 use bytes::Bytes;
 use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 
 use super::{Check, Operations, host, process};
@@ -49,18 +47,18 @@ fn metrics<O: Operations>(operations: &O, headers: &HeaderMap) -> Answer {
 
 fn readiness(checks: &[Check], verbose: bool) -> Answer {
     let ready = checks.iter().all(|check| check.result.is_ok());
-    let mut lines = String::new();
-    for check in checks {
-        // Writing to a string does not fail.
-        drop(match &check.result {
-            Ok(state) if verbose => writeln!(lines, "[+] {} ok: {state}", check.name),
-            Ok(_) => Ok(()),
-            Err(reason) => writeln!(lines, "[-] {} failed: {reason}", check.name),
-        });
-    }
+    let lines: String = checks.iter().filter_map(|check| line(check, verbose)).collect();
     match ready {
         true => text(StatusCode::OK, lines + "ready\n"),
         false => text(StatusCode::SERVICE_UNAVAILABLE, lines + "not ready\n"),
+    }
+}
+
+/// What stands in the way is always said, what is well only when asked.
+fn line(check: &Check, verbose: bool) -> Option<String> {
+    match &check.result {
+        Ok(state) => verbose.then(|| format!("[+] {} ok: {state}\n", check.name)),
+        Err(reason) => Some(format!("[-] {} failed: {reason}\n", check.name)),
     }
 }
 
@@ -134,6 +132,7 @@ POST /reload           read the configuration again (with the field X-Scopegate-
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
     use http_body_util::BodyExt;
 
     use super::super::{Refused, Reloaded};

@@ -112,15 +112,14 @@ fn explain(address: SocketAddr, flag: &'static str, cause: io::Error) -> ListenE
 }
 
 fn help(cause: &io::Error, flag: &str) -> String {
-    match cause.kind() {
-        io::ErrorKind::PermissionDenied => {
-            format!("\nhelp: ports below 1024 need CAP_NET_BIND_SERVICE; {flag} takes another")
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            format!("\nhelp: this machine has no such address; {flag} takes another")
-        }
-        _ => String::new(),
-    }
+    let why = if cause.kind() == io::ErrorKind::PermissionDenied {
+        "ports below 1024 need CAP_NET_BIND_SERVICE"
+    } else if cause.kind() == io::ErrorKind::AddrNotAvailable {
+        "this machine has no such address"
+    } else {
+        return String::new();
+    };
+    format!("\nhelp: {why}; {flag} takes another")
 }
 
 /// Whether a listener on `bound` gets the connections made to `address`.

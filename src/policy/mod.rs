@@ -56,6 +56,12 @@ impl Policy {
         todo!()
     }
 
+    /// The routes' patterns: their names in metrics.
+    #[must_use]
+    pub fn patterns(&self) -> Vec<&str> {
+        todo!()
+    }
+
     /// How many routes there are.
     #[must_use]
     pub fn census(&self) -> Census {

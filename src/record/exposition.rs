@@ -24,7 +24,7 @@ impl Format {
             parts
                 .next()
                 .is_some_and(|name| name.eq_ignore_ascii_case("application/openmetrics-text"))
-                && parts.all(|parameter| is_acceptable(parameter))
+                && parts.all(is_acceptable)
         });
         if asked { Self::OpenMetrics } else { Self::Text }
     }
@@ -71,14 +71,10 @@ fn open_metrics(families: &[MetricFamily], out: &mut String) -> fmt::Result {
 /// OpenMetrics names a counter's family without the suffix that its samples have.
 fn open_metrics_family(family: &MetricFamily, out: &mut String) -> fmt::Result {
     let kind = family.get_field_type();
-    let name = match kind {
-        MetricType::COUNTER => family.name().trim_end_matches("_total"),
-        _ => family.name(),
-    };
-    let word = match kind {
-        MetricType::COUNTER => "counter",
-        MetricType::GAUGE => "gauge",
-        MetricType::HISTOGRAM => "histogram",
+    let (name, word) = match kind {
+        MetricType::COUNTER => (family.name().trim_end_matches("_total"), "counter"),
+        MetricType::GAUGE => (family.name(), "gauge"),
+        MetricType::HISTOGRAM => (family.name(), "histogram"),
         MetricType::SUMMARY | MetricType::UNTYPED => return Ok(()),
     };
     writeln!(out, "# TYPE {name} {word}")?;
