@@ -2,90 +2,30 @@
 
 mod compile;
 mod notes;
+mod options;
+mod prepared;
 mod refresh;
 mod running;
 mod signals;
 
-use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 
 pub use crate::admin::{Refused, Reloaded};
+pub use options::{Lines, Options, Pem};
+pub use prepared::Prepared;
 pub(crate) use running::describe_keys;
 
-use crate::admin::{self, Operations};
-use crate::clock::Clock;
-use crate::config::{Config, Drain, Listen, Variables, is_loopback};
+use crate::admin::Operations;
+use crate::config::Drain;
 use crate::gateway::Gateway;
-use crate::listen::{Certificates, ListenError, Listeners, Setup, tls_config};
-use crate::policy::{Policy, Shared};
-use crate::record::AccessLog;
+use crate::listen::{ListenError, Listeners};
 use crate::record::metrics::Metrics;
-use compile::{Compiled, Source};
-use running::{InForce, Running};
-
-/// What a gateway is started with.
-pub struct Options {
-    /// The configuration file.
-    pub config: PathBuf,
-    /// Replaces the configuration's `listen`; empty keeps it.
-    pub listen: Vec<SocketAddr>,
-    /// Replaces the configuration's `admin`.
-    pub admin: Option<SocketAddr>,
-    /// What `${NAME}` in the configuration stands for.
-    pub variables: Variables,
-    /// The source of time.
-    pub clock: Clock,
-    /// How many threads serve. Default: one for each core; 0 serves on the caller's runtime.
-    pub workers: Option<usize>,
-    /// Where access log lines go; `None` writes none.
-    pub access_log: Option<Lines>,
-    /// Replaces the configuration's `tls`.
-    pub certificate: Option<Pem>,
-    /// Whether problems are rendered in colours.
-    pub color: bool,
-}
-
-impl Options {
-    /// The options of a gateway that differs in nothing from what `config` says, logs no requests,
-    /// and runs by the system's clock.
-    #[must_use]
-    pub fn new(config: PathBuf) -> Self {
-        Self {
-            config,
-            listen: Vec::new(),
-            admin: None,
-            variables: Variables::default(),
-            clock: Clock::default(),
-            workers: None,
-            access_log: None,
-            certificate: None,
-            color: false,
-        }
-    }
-}
-
-/// A place for lines.
-pub struct Lines {
-    /// Takes them.
-    pub writer: Box<dyn Write + Send>,
-    /// Whether people read there: what `format: auto` asks.
-    pub terminal: bool,
-}
-
-/// A certificate and its key as PEM texts.
-pub struct Pem {
-    /// The chain, leaf first.
-    pub cert: String,
-    /// The private key.
-    pub key: String,
-}
+use running::Running;
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -108,126 +48,6 @@ impl StartError {
         match self {
             Self::Config(_) => 2,
             Self::Listen(_) | Self::Tls(_) => 3,
-        }
-    }
-}
-
-/// A configuration that was read, checked and compiled, but is not in force yet.
-pub struct Prepared {
-    options: Options,
-    compiled: Compiled,
-    shared: Shared,
-    certificates: Option<Arc<Certificates>>,
-}
-
-impl Prepared {
-    /// Reads the configuration and its certificates.
-    ///
-    /// # Errors
-    /// [`StartError::Config`] with every problem.
-    pub fn read(options: Options) -> Result<Self, StartError> {
-        let source = Source::of(&options);
-        let (compiled, shared) = compile::first(&source, &options.clock, options.color)
-            .map_err(|fault| StartError::Config(fault.problems))?;
-        let certificates = match &options.certificate {
-            Some(pem) => Some(
-                Certificates::from_pem(&pem.cert, &pem.key)
-                    .map_err(|why| StartError::Config(format!("error: the certificate: {why}")))?,
-            ),
-            None => compile::certificates(&compiled, options.color)
-                .map_err(|fault| StartError::Config(fault.problems))?,
-        };
-        let prepared = Self { options, compiled, shared, certificates: certificates.map(Arc::new) };
-        prepared.refuse_plaintext_by_omission()?;
-        Ok(prepared)
-    }
-
-    /// What the file says.
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.compiled.config
-    }
-
-    /// What is to be enforced.
-    #[must_use]
-    pub fn policy(&self) -> &Arc<Policy> {
-        &self.compiled.policy
-    }
-
-    /// The configuration's warnings, rendered; empty if there are none.
-    #[must_use]
-    pub fn warnings(&self) -> &str {
-        &self.compiled.warnings
-    }
-
-    /// Puts the configuration in force and starts to serve. Waits for no issuer and no backend.
-    ///
-    /// # Errors
-    /// If an address cannot be listened on, or TLS or threads cannot be set up.
-    pub async fn start(self) -> Result<Server, StartError> {
-        let listen = self.addresses();
-        let admin = self.options.admin.unwrap_or(self.compiled.config.admin.value);
-        let Self { options, compiled, shared, certificates } = self;
-        let source = Source::of(&options);
-        let metrics = shared.metrics.clone();
-        let limits = Arc::new(ArcSwap::from_pointee(compiled.config.limits));
-        let log = options.access_log.filter(|_| !compiled.config.logs.access_off);
-        let log = log.map(|log| AccessLog::new(&compiled.config.logs, log.writer, log.terminal));
-        compiled.policy.start();
-        let gateway = Arc::new(Gateway::new(Arc::clone(&compiled.policy), shared.clone(), log));
-        let setup = Setup {
-            addresses: listen,
-            flag: "--listen",
-            workers: options.workers.unwrap_or_else(cores),
-            tls: certificates.clone().map(tls_config).transpose()?,
-            limits: Arc::clone(&limits),
-            metrics,
-        };
-        let listeners = Listeners::open(&setup, &gateway)?;
-        let running = Arc::new(Running {
-            source,
-            has_own_certificate: options.certificate.is_some(),
-            gateway,
-            listeners,
-            limits,
-            certificates,
-            draining: AtomicBool::new(false),
-            in_force: ArcSwap::from_pointee(InForce {
-                config: compiled.config,
-                since: shared.clock.now().unix,
-            }),
-            shared,
-            turn: tokio::sync::Mutex::new(()),
-        });
-        let admin = admin::open(admin, &running)?;
-        running.export_start();
-        Ok(Server { background: refresh::start(&running), running, admin })
-    }
-
-    fn addresses(&self) -> Vec<SocketAddr> {
-        if !self.options.listen.is_empty() {
-            return self.options.listen.clone();
-        }
-        let configured = self.compiled.config.listen.iter();
-        configured
-            .map(|listen| match listen.value {
-                Listen::Tcp(address) => address,
-            })
-            .collect()
-    }
-
-    /// `--listen` can name an address that the file's own check of plaintext never saw.
-    fn refuse_plaintext_by_omission(&self) -> Result<(), StartError> {
-        if self.certificates.is_some() || self.compiled.config.tls.is_some() {
-            return Ok(());
-        }
-        let open = self.addresses().into_iter().find(|address| !is_loopback(address.ip()));
-        match open {
-            None => Ok(()),
-            Some(address) => Err(StartError::Config(format!(
-                "error: tokens would pass {address} in plain text\n\
-                 help: write `tls: {{ cert: …, key: … }}`, or `tls: off` if TLS ends before it"
-            ))),
         }
     }
 }
@@ -330,8 +150,4 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.background.abort();
     }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -499,6 +499,7 @@ async fn drain_finishes_a_request_and_refuses_connections() {
     harness.stub.released.add_permits(1);
     let (answer, _) = read_to_end(&mut busy).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\nconnection: close\r\n"), "{answer}");
+    drop(busy);
     assert_eq!(draining.await.unwrap(), 0);
 }
 
@@ -518,6 +519,7 @@ async fn drain_answers_a_head_that_is_half_received() {
     stream.write_all(b"host: a\r\n\r\n").await.unwrap();
     let (answer, _) = read_to_end(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    drop(stream);
     assert_eq!(draining.await.unwrap(), 0);
 }
 
