@@ -41,14 +41,18 @@ async fn main() {
         format!("GET {path} HTTP/1.1\r\nHost: api.example.com\r\nAccept: */*\r\n{bearer}\r\n")
     };
     let scoped: Vec<_> = tokens.iter().map(|token| with("/orders/42", Some(token))).collect();
-    println!("{:<22} {:>10} {:>12} {:>9} {:>9}", "request", "per second", "CPU µs each", "p50 µs", "p99 µs");
+    println!(
+        "{:<22} {:>10} {:>12} {:>9} {:>9}",
+        "request", "per second", "CPU µs each", "p50 µs", "p99 µs"
+    );
     for round in 0..2 {
         for (name, requests, status) in [
             ("public route", vec![with("/status", None)], "200"),
             ("scoped, 1000 tokens", scoped.clone(), "200"),
             ("no token", vec![with("/orders/42", None)], "401"),
         ] {
-            let run = gateway.load(Arc::new(requests), status, Duration::from_secs_f64(seconds)).await;
+            let run =
+                gateway.load(Arc::new(requests), status, Duration::from_secs_f64(seconds)).await;
             // The first round warms caches and connections.
             if round == 1 {
                 run.report(name);
@@ -114,7 +118,9 @@ routes: {{ /orders/**: {{ GET: orders:read }}, /status: {{ public: true }} }}
     async fn load(&self, requests: Arc<Vec<String>>, status: &'static str, time: Duration) -> Run {
         let (before, started) = (self.cpu_micros(), Instant::now());
         let clients: Vec<_> = (0..CONNECTIONS)
-            .map(|first| tokio::spawn(client(self.address, Arc::clone(&requests), first, status, time)))
+            .map(|first| {
+                tokio::spawn(client(self.address, Arc::clone(&requests), first, status, time))
+            })
             .collect();
         let mut latencies = Vec::new();
         for client in clients {
@@ -175,7 +181,12 @@ async fn client(
         let sent = Instant::now();
         stream.write_all(requests[next].as_bytes()).await.unwrap();
         let received = response(&mut stream, &mut buffer).await;
-        assert_eq!(&buffer[9..12], status.as_bytes(), "{}", String::from_utf8_lossy(&buffer[..received]));
+        assert_eq!(
+            &buffer[9..12],
+            status.as_bytes(),
+            "{}",
+            String::from_utf8_lossy(&buffer[..received])
+        );
         latencies.push(u32::try_from(sent.elapsed().as_micros()).unwrap());
         next = (next + 1) % requests.len();
     }

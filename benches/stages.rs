@@ -112,10 +112,12 @@ struct Bench {
 impl Bench {
     fn new(keys: &[&Key]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let jwks = serde_json::json!({ "keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>() });
+        let jwks =
+            serde_json::json!({ "keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>() });
         let file = folder.path().join("keys.json");
         std::fs::write(&file, jwks.to_string()).unwrap();
-        let loaded = load_text("bench.yaml", &config(file.to_str().unwrap()), &Variables::default());
+        let loaded =
+            load_text("bench.yaml", &config(file.to_str().unwrap()), &Variables::default());
         let problems = loaded.problems.render(&loaded.sources, false);
         let config = loaded.config.unwrap_or_else(|| panic!("{problems}"));
         let metrics = Metrics::default();

@@ -41,7 +41,11 @@ async fn an_unknown_path_is_404_with_and_without_a_token() {
 async fn scopes_are_compared_whole_and_case_sensitively() {
     let t = Harness::start("routes: { /r: { GET: read } }").await;
     for scope in ["read:all", "reader", "READ", "re ad", "read\twrite", ""] {
-        assert_eq!(get(&t, "/r", &t.token().scope(scope)).await, refused(403, "missing_scope"), "{scope}");
+        assert_eq!(
+            get(&t, "/r", &t.token().scope(scope)).await,
+            refused(403, "missing_scope"),
+            "{scope}"
+        );
     }
     assert_eq!(get(&t, "/r", &t.token().scope("other read")).await, ok());
     assert_eq!(t.backend.seen().len(), 1);
@@ -111,10 +115,12 @@ async fn no_header_overrides_the_method() {
 /// AZ-06, AZ-07, AZ-08.
 #[tokio::test]
 async fn people_and_machines_are_told_apart() {
-    let yaml = format!("{FULL}routes:
+    let yaml = format!(
+        "{FULL}routes:
   /people: {{ GET: {{ token: user }} }}
   /machines: {{ GET: {{ token: client }} }}
-  /any: {{ GET: {{ token: any }} }}");
+  /any: {{ GET: {{ token: any }} }}"
+    );
     let t = Harness::start(&yaml).await;
     let person = t.token();
     let machine = t.token().machine("batch");
@@ -163,7 +169,9 @@ routes:
 /// AZ-09: the tenant of the token is the tenant of the path.
 #[tokio::test]
 async fn a_claim_must_equal_a_path_parameter() {
-    let yaml = format!("{FULL}routes: {{ '/t/{{tenant}}/**': {{ allow: {{ claim: {{ tenant: '{{tenant}}' }} }} }} }}");
+    let yaml = format!(
+        "{FULL}routes: {{ '/t/{{tenant}}/**': {{ allow: {{ claim: {{ tenant: '{{tenant}}' }} }} }} }}"
+    );
     let t = Harness::start(&yaml).await;
     let of = |tenant: serde_json::Value| t.token().claim("tenant", tenant);
     assert_eq!(get(&t, "/t/a/x", &of(json!("a"))).await, ok());
@@ -177,9 +185,11 @@ async fn a_claim_must_equal_a_path_parameter() {
 /// Networks, by the connection's own address.
 #[tokio::test]
 async fn a_source_network_is_a_condition() {
-    let yaml = format!("{FULL}routes:
+    let yaml = format!(
+        "{FULL}routes:
   /near: {{ GET: {{ source: 127.0.0.0/8 }} }}
-  /far: {{ GET: {{ source: [10.0.0.0/8, '2001:db8::/32'] }} }}");
+  /far: {{ GET: {{ source: [10.0.0.0/8, '2001:db8::/32'] }} }}"
+    );
     let t = Harness::start(&yaml).await;
     assert_eq!(get(&t, "/near", &t.token()).await, ok());
     assert_eq!(get(&t, "/far", &t.token()).await, refused(403, "source_refused"));
@@ -193,7 +203,10 @@ async fn a_weak_or_old_authentication_is_asked_to_step_up() {
     let t = Harness::start("routes: { /r: { GET: { acr: mfa, max_age: 5m } } }").await;
     let weak = t.get("/r").bearer(&t.token().claim("acr", "pwd").sign()).send().await;
     assert_eq!(weak.status(), 401);
-    assert!(weak.header("www-authenticate").starts_with("Bearer error=\"insufficient_user_authentication\""));
+    assert!(
+        weak.header("www-authenticate")
+            .starts_with("Bearer error=\"insufficient_user_authentication\"")
+    );
     assert!(weak.header("www-authenticate").contains("acr_values=\"mfa\""));
     let strong = t.token().claim("acr", "mfa");
     assert_eq!(get(&t, "/r", &strong).await, ok());
@@ -211,8 +224,12 @@ async fn a_report_only_route_lets_through_and_says_what_it_would_refuse() {
     assert_eq!(t.get("/r").send().await.status(), 200);
     assert_eq!(get(&t, "/r", &t.token().expired_by(99)).await, ok());
     assert_eq!(get(&t, "/r", &t.token().scope("write")).await, ok());
-    let subjects: Vec<_> =
-        t.backend.seen().iter().map(|seen| seen.header("x-auth-subject").map(str::to_owned)).collect();
+    let subjects: Vec<_> = t
+        .backend
+        .seen()
+        .iter()
+        .map(|seen| seen.header("x-auth-subject").map(str::to_owned))
+        .collect();
     assert_eq!(subjects, [None, None, Some("alice".to_owned())]);
     let would = |reason| [("route", "/r"), ("decision", "would_deny"), ("reason", reason)];
     for reason in ["missing_token", "token_expired", "missing_scope"] {

@@ -116,7 +116,8 @@ async fn forged_tokens_do_not_spend_their_victims_quota() {
 /// The flood limit stands before any cryptography, and before public routes.
 #[tokio::test]
 async fn a_flood_is_refused_before_tokens_are_looked_at() {
-    let t = Harness::start("flood: 5/h\nroutes: { /r: { GET: read }, /open: { public: true } }").await;
+    let t =
+        Harness::start("flood: 5/h\nroutes: { /r: { GET: read }, /open: { public: true } }").await;
     for _ in 0..5 {
         assert_eq!(t.get("/open").send().await.status(), 200);
     }
@@ -153,7 +154,10 @@ async fn limits_count_by_user_route_and_claim() {
 /// RL-07: of many at once, exactly as many pass as the limit says.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_limit_is_exact_under_concurrency() {
-    let t = Harness::start("plans: { p: { rate: 20/day } }\ndefault_plan: p\nroutes: { /r: { GET: read } }").await;
+    let t = Harness::start(
+        "plans: { p: { rate: 20/day } }\ndefault_plan: p\nroutes: { /r: { GET: read } }",
+    )
+    .await;
     let token = t.token().scope("read").sign();
     let calls: Vec<_> = (0..40).map(|_| tokio::spawn(t.get("/r").bearer(&token).send())).collect();
     let mut passed = 0;

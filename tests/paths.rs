@@ -5,11 +5,40 @@ use proptest::prelude::*;
 use crate::harness::{Harness, raw};
 
 const CORPUS: [&str; 34] = [
-    "/a/../admin", "/a/./b", "/%2e%2e/admin", "/.%2E/x", "/a/..", "/..", "/public%2f..%2fadmin",
-    "/a%5cb", "/a\\..\\admin", "/%252e%252e/admin", "/%252fadmin", "/%zz", "/%4", "/a%00",
-    "/%0d%0a", "/a%7f", "/%c0%ae", "/\u{ff}", "//admin", "/a//b", "//evil.com/x", "/admin;x=1",
-    "/public/..;/admin", "/admin%3b", "/a%3fb", "/a%23b", "/public/.;/x", "/%2e", "/a%2fb",
-    "/a/%2E%2E%2Fadmin", "/{a}", "/a|b", "/a%e2%80", "/a%1b",
+    "/a/../admin",
+    "/a/./b",
+    "/%2e%2e/admin",
+    "/.%2E/x",
+    "/a/..",
+    "/..",
+    "/public%2f..%2fadmin",
+    "/a%5cb",
+    "/a\\..\\admin",
+    "/%252e%252e/admin",
+    "/%252fadmin",
+    "/%zz",
+    "/%4",
+    "/a%00",
+    "/%0d%0a",
+    "/a%7f",
+    "/%c0%ae",
+    "/\u{ff}",
+    "//admin",
+    "/a//b",
+    "//evil.com/x",
+    "/admin;x=1",
+    "/public/..;/admin",
+    "/admin%3b",
+    "/a%3fb",
+    "/a%23b",
+    "/public/.;/x",
+    "/%2e",
+    "/a%2fb",
+    "/a/%2E%2E%2Fadmin",
+    "/{a}",
+    "/a|b",
+    "/a%e2%80",
+    "/a%1b",
 ];
 
 /// PA-02 to PA-05, PA-07 to PA-09; bypasses 1 to 5, 7, 11, 13: refused although `/**` is public.
@@ -52,8 +81,14 @@ async fn encoded_slashes_are_kept_where_they_are_allowed() {
 async fn prefixes_end_at_segment_boundaries() {
     let t = Harness::start("routes: { /api/**: { public: true }, /exact: { public: true } }").await;
     for (path, status) in [
-        ("/api", 200), ("/api/", 200), ("/api/x", 200), ("/apiary", 404), ("/api.json", 404),
-        ("/exact", 200), ("/exact/", 404), ("/EXACT", 404),
+        ("/api", 200),
+        ("/api/", 200),
+        ("/api/x", 200),
+        ("/apiary", 404),
+        ("/api.json", 404),
+        ("/exact", 200),
+        ("/exact/", 404),
+        ("/EXACT", 404),
     ] {
         assert_eq!(t.get(path).send().await.status(), status, "{path}");
     }
@@ -62,7 +97,10 @@ async fn prefixes_end_at_segment_boundaries() {
 /// PA-12.
 #[tokio::test]
 async fn case_is_folded_only_where_the_route_says_so() {
-    let t = Harness::start("routes: { /Admin/x: { GET: admin, case_insensitive: true }, /**: { public: true } }").await;
+    let t = Harness::start(
+        "routes: { /Admin/x: { GET: admin, case_insensitive: true }, /**: { public: true } }",
+    )
+    .await;
     assert_eq!(t.get("/aDMIN/X").send().await.status(), 401);
     t.backend.saw_nothing();
 }
@@ -71,7 +109,8 @@ async fn case_is_folded_only_where_the_route_says_so() {
 #[tokio::test]
 async fn a_stripped_path_is_still_one_path() {
     let t = Harness::start("routes: { /v1/**: { public: true, strip_prefix: /v1 } }").await;
-    for (path, seen) in [("/v1/x/y?q=1", "/x/y?q=1"), ("/v1", "/"), ("/v1/", "/"), ("/v1?q", "/?q")] {
+    for (path, seen) in [("/v1/x/y?q=1", "/x/y?q=1"), ("/v1", "/"), ("/v1/", "/"), ("/v1?q", "/?q")]
+    {
         assert_eq!(t.get(path).send().await.status(), 200);
         assert_eq!(t.backend.saw_one().target, seen);
         t.backend.forget();
@@ -83,7 +122,8 @@ async fn a_stripped_path_is_still_one_path() {
 /// HP-17: routes of a host belong to that host, in any case and with any port.
 #[tokio::test]
 async fn a_host_in_a_pattern_beats_no_host() {
-    let t = Harness::start("routes: { api.example.com/x: { GET: read }, /open: { public: true } }").await;
+    let t = Harness::start("routes: { api.example.com/x: { GET: read }, /open: { public: true } }")
+        .await;
     assert_eq!(t.get("/x").host("API.example.com:8443").send().await.status(), 401);
     assert_eq!(t.get("/x").host("other.example.com").send().await.status(), 404);
     assert_eq!(t.get("/x").host("api.example.com.").send().await.status(), 400);
@@ -93,12 +133,16 @@ async fn a_host_in_a_pattern_beats_no_host() {
 /// PA-01, bypass 7: for any bytes as a path, the backend gets a path that is judged the same.
 #[tokio::test]
 async fn the_backend_gets_a_path_that_matches_the_same_route() {
-    let t = Harness::start("routes: { /a/**: { public: true }, '/a/{x}/b': { GET: b }, /a/c: { GET: c } }").await;
+    let t = Harness::start(
+        "routes: { /a/**: { public: true }, '/a/{x}/b': { GET: b }, /a/c: { GET: c } }",
+    )
+    .await;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let paths = "/a(/([a-c]|%6[0-9a-f]|%2[ef]|\\.|%5c|;|x|%25|\\\\){0,4}){0,4}";
     let mut forwarded = 0;
     for _ in 0..400 {
-        let path = proptest::string::string_regex(paths).unwrap().new_tree(&mut runner).unwrap().current();
+        let path =
+            proptest::string::string_regex(paths).unwrap().new_tree(&mut runner).unwrap().current();
         t.backend.forget();
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         let answer = raw::exchange(t.address(), request).await;

@@ -8,7 +8,8 @@ async fn the_scheme_is_case_insensitive_and_spaces_may_be_many() {
     let t = Harness::start(ORDERS).await;
     let token = t.token().sign();
     for scheme in ["Bearer ", "bearer ", "BEARER ", "bEaReR ", "Bearer  "] {
-        let answer = t.get("/orders/1").header("authorization", &format!("{scheme}{token}")).send().await;
+        let answer =
+            t.get("/orders/1").header("authorization", &format!("{scheme}{token}")).send().await;
         assert_eq!(answer.status(), 200, "{scheme}");
     }
     assert_eq!(t.backend.seen().len(), 5);
@@ -20,7 +21,9 @@ async fn malformed_credentials_are_a_bad_request() {
     let t = Harness::start(ORDERS).await;
     let token = t.token().sign();
     let tab = format!("Bearer\t{token}");
-    for value in ["Bearer a,b", "Bearer \"abc\"", "Bearer a b", "Bearer ab=c", "Bearer", "Bearer ", &tab] {
+    for value in
+        ["Bearer a,b", "Bearer \"abc\"", "Bearer a b", "Bearer ab=c", "Bearer", "Bearer ", &tab]
+    {
         let answer = t.get("/orders/1").header("authorization", value).send().await;
         assert_eq!(answer.status(), 400, "{value}");
         assert!(answer.header("www-authenticate").starts_with("Bearer error=\"invalid_request\""));
@@ -61,7 +64,8 @@ async fn two_tokens_are_a_bad_request() {
     let t = Harness::start(ORDERS).await;
     let token = t.token().sign();
     let bearer = format!("Bearer {token}");
-    let twice = t.get("/orders/1").header("authorization", &bearer).header("authorization", &bearer);
+    let twice =
+        t.get("/orders/1").header("authorization", &bearer).header("authorization", &bearer);
     let joined = t.get("/orders/1").header("authorization", &format!("{bearer}, {bearer}"));
     for call in [twice, joined] {
         let answer = call.send().await;
@@ -116,7 +120,10 @@ async fn a_challenge_of_the_backend_is_not_touched() {
         ..Default::default()
     });
     let answer = t.get("/orders/1").bearer(&t.token().sign()).send().await;
-    assert_eq!((answer.status().as_u16(), answer.header("www-authenticate")), (401, "Basic realm=\"x\""));
+    assert_eq!(
+        (answer.status().as_u16(), answer.header("www-authenticate")),
+        (401, "Basic realm=\"x\"")
+    );
     assert_eq!(answer.header("proxy-status"), "");
 }
 
@@ -126,8 +133,12 @@ async fn an_optional_token_must_be_good() {
     let t = Harness::start("routes: { /p: { public: optional } }").await;
     assert_eq!(t.get("/p").send().await.status(), 200);
     assert_eq!(t.get("/p").bearer(&t.token().sign()).send().await.status(), 200);
-    let subjects: Vec<_> =
-        t.backend.seen().iter().map(|seen| seen.header("x-auth-subject").map(str::to_owned)).collect();
+    let subjects: Vec<_> = t
+        .backend
+        .seen()
+        .iter()
+        .map(|seen| seen.header("x-auth-subject").map(str::to_owned))
+        .collect();
     assert_eq!(subjects, [None, Some("alice".to_owned())]);
     let expired = t.get("/p").bearer(&t.token().expired_by(60).sign()).send().await;
     assert_eq!((expired.status().as_u16(), expired.reason().as_str()), (401, "token_expired"));

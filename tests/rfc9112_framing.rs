@@ -73,12 +73,20 @@ async fn content_length_and_transfer_encoding_never_both_reach_the_backend() {
 async fn obscure_framing_is_refused() {
     let t = Harness::start(OPEN).await;
     let fields = [
-        "Transfer-Encoding: gzip", "Transfer-Encoding: chunked, identity",
-        "Transfer-Encoding: chunked, gzip", "Transfer-Encoding : chunked",
-        "Transfer-Encoding: \u{b}chunked", "Transfer-Encoding: xchunked",
-        "Transfer-Encoding: \"chunked\"", "Content-Length: 5, 6", "Content-Length: +5",
-        "Content-Length: 0x5", "Content-Length: 5 5", "Content-Length:",
-        "Content-Length: 99999999999999999999", "Content-Length: 5\r\nContent-Length: 6",
+        "Transfer-Encoding: gzip",
+        "Transfer-Encoding: chunked, identity",
+        "Transfer-Encoding: chunked, gzip",
+        "Transfer-Encoding : chunked",
+        "Transfer-Encoding: \u{b}chunked",
+        "Transfer-Encoding: xchunked",
+        "Transfer-Encoding: \"chunked\"",
+        "Content-Length: 5, 6",
+        "Content-Length: +5",
+        "Content-Length: 0x5",
+        "Content-Length: 5 5",
+        "Content-Length:",
+        "Content-Length: 99999999999999999999",
+        "Content-Length: 5\r\nContent-Length: 6",
     ];
     for field in fields {
         let request = format!("POST / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\nhello");
@@ -95,12 +103,19 @@ async fn obscure_framing_is_refused() {
 async fn malformed_heads_are_refused() {
     let t = Harness::start(OPEN).await;
     let heads = [
-        "GET / HTTP/1.1\r\nHost : a\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n folded: x\r\n\r\n",
-        "GET / HTTP/1.1\r\n Host: a\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: a\r\nX\u{7f}: b\r\n\r\n", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
-        "GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", "GET / http/1.1\r\nHost: a\r\n\r\n",
-        "GET / HTTP/9.9\r\nHost: a\r\n\r\n", "GET /\r\nHost: a\r\n\r\n", "\0\0\0\0\r\n\r\n",
-        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n folded: x\r\n\r\n",
+        "GET / HTTP/1.1\r\n Host: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX\u{7f}: b\r\n\r\n",
+        "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / http/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/9.9\r\nHost: a\r\n\r\n",
+        "GET /\r\nHost: a\r\n\r\n",
+        "\0\0\0\0\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n",
     ];
     for head in heads {
         let answered = statuses(&t, head).await;
@@ -128,8 +143,9 @@ async fn broken_chunks_are_refused() {
     let t = Harness::start(OPEN).await;
     for chunk in ["11111111111111111\r\n", "-1\r\n", "0x5\r\nhello\r\n", "5\r\nhelloX", "g\r\n"] {
         t.backend.forget();
-        let request =
-            format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}0\r\n\r\n");
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}0\r\n\r\n"
+        );
         let answered = statuses(&t, request).await;
         assert!(answered.iter().all(|status| *status >= 400), "{chunk:?}: {answered:?}");
         t.backend.saw_nothing();

@@ -11,20 +11,24 @@ use super::owner::owner_of;
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Another process listens there.
-    #[error("cannot listen on {address}: in use{by}\nhelp: --listen {other}")]
+    #[error("cannot listen on {address}: in use{by}\nhelp: {flag} {other}")]
     InUse {
         /// The address.
         address: SocketAddr,
         /// ` by process 4121 (node)`, or nothing if it cannot be found out.
         by: String,
+        /// The option that changes it.
+        flag: &'static str,
         /// An address that may be free.
         other: SocketAddr,
     },
     /// Anything else.
-    #[error("cannot listen on {address}: {cause}{}", help(cause))]
+    #[error("cannot listen on {address}: {cause}{}", help(cause, flag))]
     Refused {
         /// The address.
         address: SocketAddr,
+        /// The option that changes it.
+        flag: &'static str,
         /// What the system said.
         cause: io::Error,
     },
@@ -37,14 +41,18 @@ pub enum ListenError {
 pub(super) type Set = Vec<TcpListener>;
 
 /// Binds every address `workers` times.
-pub(super) fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Vec<Set>, ListenError> {
+pub(super) fn bind(
+    addresses: &[SocketAddr],
+    workers: usize,
+    flag: &'static str,
+) -> Result<Vec<Set>, ListenError> {
     let mut sets: Vec<Set> = (0..workers).map(|_| Vec::with_capacity(addresses.len())).collect();
     for &address in addresses {
         let only_v6 = addresses.iter().any(|other| is_v4_twin(*other, address));
-        probe(address, only_v6).map_err(|cause| explain(address, cause))?;
+        probe(address, only_v6).map_err(|cause| explain(address, flag, cause))?;
         let mut address = address;
         for set in &mut sets {
-            let socket = listen(address, only_v6).map_err(|cause| explain(address, cause))?;
+            let socket = listen(address, only_v6).map_err(|cause| explain(address, flag, cause))?;
             // The first socket picks the port for all.
             address = socket.local_addr()?;
             set.push(socket);
@@ -93,26 +101,25 @@ fn is_v4_twin(other: SocketAddr, v6: SocketAddr) -> bool {
     v6.is_ipv6() && other.is_ipv4() && other.port() == v6.port()
 }
 
-fn explain(address: SocketAddr, cause: io::Error) -> ListenError {
+fn explain(address: SocketAddr, flag: &'static str, cause: io::Error) -> ListenError {
     if cause.kind() != io::ErrorKind::AddrInUse {
-        return ListenError::Refused { address, cause };
+        return ListenError::Refused { address, flag, cause };
     }
     let by = owner_of(address).map(|owner| format!(" by {owner}")).unwrap_or_default();
     let port = address.port();
     let other = SocketAddr::new(address.ip(), port.checked_add(10).unwrap_or(port - 10));
-    ListenError::InUse { address, by, other }
+    ListenError::InUse { address, by, flag, other }
 }
 
-fn help(cause: &io::Error) -> &'static str {
-    match cause.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "\nhelp: ports below 1024 need CAP_NET_BIND_SERVICE; --listen takes another port"
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            "\nhelp: this machine has no such address; 0.0.0.0 means all that it has"
-        }
-        _ => "",
-    }
+fn help(cause: &io::Error, flag: &str) -> String {
+    let why = if cause.kind() == io::ErrorKind::PermissionDenied {
+        "ports below 1024 need CAP_NET_BIND_SERVICE"
+    } else if cause.kind() == io::ErrorKind::AddrNotAvailable {
+        "this machine has no such address"
+    } else {
+        return String::new();
+    };
+    format!("\nhelp: {why}; {flag} takes another")
 }
 
 /// Whether a listener on `bound` gets the connections made to `address`.
@@ -137,7 +144,7 @@ mod tests {
 
     #[test]
     fn workers_share_the_port_that_the_first_takes() {
-        let sets = bind(&[loopback(), loopback()], 3).unwrap();
+        let sets = bind(&[loopback(), loopback()], 3, "--listen").unwrap();
         let addresses = bound_addresses(&sets).unwrap();
         assert_eq!(addresses.len(), 2);
         assert_ne!(addresses[0], addresses[1]);
@@ -149,9 +156,9 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_refused_and_its_owner_named() {
-        let first = bind(&[loopback()], 2).unwrap();
+        let first = bind(&[loopback()], 2, "--listen").unwrap();
         let address = bound_addresses(&first).unwrap()[0];
-        let error = bind(&[address], 2).unwrap_err().to_string();
+        let error = bind(&[address], 2, "--listen").unwrap_err().to_string();
         let own = std::process::id();
         let start = format!("cannot listen on {address}: in use by process {own} (");
         assert!(error.starts_with(&start), "{error}");
@@ -160,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_foreign_address_is_refused_with_help() {
-        let error = bind(&["192.0.2.1:0".parse().unwrap()], 1).unwrap_err().to_string();
+        let error = bind(&["192.0.2.1:0".parse().unwrap()], 1, "--listen").unwrap_err().to_string();
         assert!(error.contains("this machine has no such address"), "{error}");
     }
 }

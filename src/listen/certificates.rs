@@ -244,9 +244,8 @@ fn read_leaf(leaf: &CertificateDer<'_>) -> Result<(Vec<String>, i64), Fault> {
         .map_err(|_| Fault::cert("its first certificate is malformed".to_owned()))?;
     let names = leaf.subject_alternative_name().ok().flatten();
     let names = names.iter().flat_map(|names| &names.value.general_names);
-    let names = names.filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-        _ => None,
+    let names = names.filter_map(|name| {
+        if let GeneralName::DNSName(name) = name { Some(name.to_ascii_lowercase()) } else { None }
     });
     Ok((names.collect(), leaf.validity().not_after.timestamp()))
 }
@@ -267,10 +266,10 @@ impl Fault {
     }
 
     fn of_pair(error: &rustls::Error) -> Self {
-        Self::key(match error {
-            rustls::Error::InconsistentKeys(_) => "it is not the key of the certificate".to_owned(),
-            other => format!("it cannot be used: {other}"),
-        })
+        if matches!(error, rustls::Error::InconsistentKeys(_)) {
+            return Self::key("it is not the key of the certificate".to_owned());
+        }
+        Self::key(format!("it cannot be used: {error}"))
     }
 
     fn problem(self, files: &TlsPair) -> Problem {

@@ -32,8 +32,8 @@ impl Transport for TlsStream<TcpStream> {
 pub(super) async fn close<T: Transport>(mut transport: T, end: &End) {
     match end {
         End::Finished(Ok(())) => linger(transport.socket()).await,
-        // hyper has answered 400 or 431 and shut its side down.
-        End::Finished(Err(error)) if error.is_parse() => linger(transport.socket()).await,
+        // hyper has answered 400 or 431, or said nothing to a preface of HTTP/2.
+        End::Finished(Err(error)) if error.is_parse() => part(&mut transport, b"").await,
         // The response was cut short. A reset tells so even where its end is the connection's
         // (RFC 9112 §9.8); without it the client would take the part for the whole.
         End::Finished(Err(_)) | End::Late(Late::Stalled) | End::Cut => {

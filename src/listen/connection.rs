@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::accept::Listener;
-use super::activity::Activity;
+use super::activity::{Activity, Late};
 use super::close::{Transport, close};
 use super::driver::{Driver, End};
 use super::session::{Noting, Session, answer};
@@ -83,7 +83,8 @@ async fn serve_http2<S: Service>(
     let mut driver = Driver::new(connection, finish, &session.activity, limits);
     let end = driver.run(phase).await;
     log(session, &end);
-    if let End::Late(_) = end {
+    // Whoever asked for nothing, or reads nothing, is not told good-bye.
+    if let End::Late(Late::Idle) = end {
         driver.part().await;
     }
 }

@@ -71,6 +71,8 @@ impl Service for Arc<Gateway> {
 pub struct Setup {
     /// The addresses; port 0 takes a free one.
     pub addresses: Vec<SocketAddr>,
+    /// The option that changes the addresses, for the help in errors: `--listen`.
+    pub flag: &'static str,
     /// How many threads serve; 0 serves on the caller's runtime.
     pub workers: usize,
     /// How TLS is ended; `None` speaks plaintext HTTP/1.1.
@@ -113,7 +115,7 @@ impl Listeners {
     /// # Errors
     /// If an address cannot be listened on, or a thread cannot be started.
     pub fn open<S: Service>(setup: &Setup, service: &S) -> Result<Self, ListenError> {
-        let sets = bind::bind(&setup.addresses, setup.workers.max(1))?;
+        let sets = bind::bind(&setup.addresses, setup.workers.max(1), setup.flag)?;
         let addresses = bind::bound_addresses(&sets)?;
         let counters = Counters::register(&setup.metrics);
         let slots = Arc::new(Slots::default());

@@ -92,6 +92,7 @@ impl Harness {
         let metrics = Metrics::default();
         let setup = Setup {
             addresses: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            flag: "--listen",
             workers,
             tls: certificates.map(|certificates| tls_config(certificates).unwrap()),
             limits: Arc::new(ArcSwap::from_pointee(limits)),
@@ -498,6 +499,7 @@ async fn drain_finishes_a_request_and_refuses_connections() {
     harness.stub.released.add_permits(1);
     let (answer, _) = read_to_end(&mut busy).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\nconnection: close\r\n"), "{answer}");
+    drop(busy);
     assert_eq!(draining.await.unwrap(), 0);
 }
 
@@ -517,6 +519,7 @@ async fn drain_answers_a_head_that_is_half_received() {
     stream.write_all(b"host: a\r\n\r\n").await.unwrap();
     let (answer, _) = read_to_end(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    drop(stream);
     assert_eq!(draining.await.unwrap(), 0);
 }
 
@@ -549,6 +552,7 @@ async fn port_in_use_is_an_error_that_names_another() {
     let taken = harness.listeners.addresses()[0];
     let setup = Setup {
         addresses: vec![taken],
+        flag: "--listen",
         workers: 0,
         tls: None,
         limits: Arc::new(ArcSwap::from_pointee(patient())),

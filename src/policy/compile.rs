@@ -71,7 +71,10 @@ impl Policy {
 }
 
 fn identity_names(config: &Config) -> Vec<HeaderName> {
-    config.identity_headers.iter().map(|header| header.name.value.clone()).collect()
+    let names = config.identity_headers.iter().map(|header| &header.name.value);
+    // Values that are too long are cut, and a header of this name says so.
+    let cut = |name: &HeaderName| HeaderName::try_from(format!("{name}-truncated"));
+    names.flat_map(|name| [Some(name.clone()), cut(name).ok()]).flatten().collect()
 }
 
 fn client_label(client: &config::Client) -> (String, Arc<str>) {

@@ -132,7 +132,7 @@ impl Policy {
         &self.upstreams
     }
 
-    /// The routes' patterns.
+    /// The routes' patterns: their names in metrics.
     #[must_use]
     pub fn patterns(&self) -> Vec<&str> {
         self.routes.iter().map(|route| &*route.pattern).collect()

@@ -2,6 +2,7 @@
 //! body ends, whatever ended it.
 
 mod access_log;
+pub mod exposition;
 mod line;
 pub mod metrics;
 pub(crate) mod request_id;

@@ -22,7 +22,8 @@ impl Token {
     /// A person's access token for `https://api.example.com`, without scopes, for an hour.
     pub fn new(key: &Key, issuer: &str) -> Self {
         let now = unix_now();
-        let header = json!({ "typ": "at+jwt", "alg": format!("{:?}", key.alg()), "kid": key.kid() });
+        let header =
+            json!({ "typ": "at+jwt", "alg": format!("{:?}", key.alg()), "kid": key.kid() });
         let claims = json!({
             "iss": issuer, "sub": "alice", "client_id": "web-app",
             "aud": "https://api.example.com", "exp": now + 3600, "iat": now,
@@ -75,7 +76,10 @@ impl Token {
 
     /// `header.payload`, not yet signed.
     pub fn input(&self) -> String {
-        input(&Value::from(self.header.clone()).to_string(), &Value::from(self.claims.clone()).to_string())
+        input(
+            &Value::from(self.header.clone()).to_string(),
+            &Value::from(self.claims.clone()).to_string(),
+        )
     }
 
     pub fn sign(&self) -> String {
