@@ -269,6 +269,6 @@ async fn the_log_names_the_rule_that_refused() {
     assert_eq!(line["route"], "/orders/**");
     assert_eq!(line["sub"], "alice");
     let rule = line["rule"].as_str().unwrap();
-    assert!(rule.ends_with(".yaml:9"), "{rule}");
+    assert!(rule.ends_with(".yaml:11"), "{rule}");
     assert!(!answer.text().contains("yaml"));
 }

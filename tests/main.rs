@@ -3,9 +3,7 @@
 mod harness;
 
 mod authorization;
-mod keys;
 mod limits;
 mod paths;
 mod rfc6750_bearer;
-mod rfc7519_jwt;
 mod rfc9112_framing;

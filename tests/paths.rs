@@ -1,6 +1,6 @@
 //! What was authorised is what is forwarded.
 
-use proptest::prelude::*;
+use proptest::strategy::{Strategy, ValueTree};
 
 use crate::harness::{Harness, raw};
 

@@ -123,8 +123,8 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
             let state = Arc::clone(&state);
             async move { Ok::<_, std::convert::Infallible>(answer(&state, &request).await) }
         });
-        let connection =
-            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        let connection = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service);
         tokio::spawn(connection);
     }
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use scopegate::clock::Clock;
-use scopegate::server::Server;
+use scopegate::server::{Lines, Options, Server};
 
 pub use backend::{Backend, Reply};
 pub use client::{Answer, Call};
@@ -26,6 +26,7 @@ pub struct Harness {
     pub clock: Clock,
     pub server: Server,
     log: Captured,
+    folder: tempfile::TempDir,
 }
 
 /// The common case: scopes on methods, a role, a public path.
@@ -52,9 +53,18 @@ impl Harness {
     pub async fn start_with(yaml: &str, issuer: Issuer, backend: Backend) -> Self {
         let clock = Clock::default();
         let log = Captured::default();
-        let text = config(yaml, &issuer, &backend);
-        let server = server::start(&text, &clock, log.clone()).await;
-        let harness = Self { issuer, backend, clock, server, log };
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gateway.yaml");
+        std::fs::write(&file, config(yaml, &issuer, &backend)).unwrap();
+        let lines = Lines { writer: Box::new(log.clone()), terminal: false };
+        let options = Options {
+            clock: clock.clone(),
+            workers: Some(0),
+            access_log: Some(lines),
+            ..Options::new(file)
+        };
+        let server = Server::start(options).await.unwrap_or_else(|error| panic!("{error}"));
+        let harness = Self { issuer, backend, clock, server, log, folder };
         harness.ready().await;
         harness
     }
@@ -81,15 +91,21 @@ impl Harness {
         self.issuer.token().scope("orders:read")
     }
 
+    /// The admin port's address.
+    pub fn admin(&self) -> std::net::SocketAddr {
+        self.server.admin_address().unwrap()
+    }
+
     pub fn address(&self) -> std::net::SocketAddr {
         self.server.addresses()[0]
     }
 
     /// The sum of the series of `name` that have these labels, as a scrape shows them.
     pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let scrape = Call::new(self.server.admin_address(), "GET", "/metrics").send().await;
+        let scrape = Call::new(self.admin(), "GET", "/metrics").send().await;
         assert_eq!(scrape.status(), 200);
-        let wanted: Vec<_> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+        let wanted: Vec<_> =
+            labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
         let text = scrape.text();
         let series = text.lines().filter(|line| {
             let rest = line.strip_prefix(name);
@@ -113,7 +129,7 @@ impl Harness {
     /// Replaces the configuration and reloads it.
     pub fn rewrite(&self, yaml: &str) {
         let text = config(yaml, &self.issuer, &self.backend);
-        std::fs::write(self.server.config_path(), text).unwrap();
+        std::fs::write(self.folder.path().join("gateway.yaml"), text).unwrap();
     }
 }
 
