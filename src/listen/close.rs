@@ -22,7 +22,7 @@ impl Transport for TcpStream {
     }
 }
 
-impl Transport for TlsStream<TcpStream> {
+impl Transport for Box<TlsStream<TcpStream>> {
     fn socket(&mut self) -> &mut TcpStream {
         self.get_mut().0
     }

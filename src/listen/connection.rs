@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::ProtocolVersion;
+use rustls::{ProtocolVersion, ServerConfig};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -33,22 +33,35 @@ pub(super) async fn serve<S: Service>(
         let session = session(listener, address, None);
         return serve_http1(&session, stream, &limits, &mut phase).await;
     };
-    let handshake = TlsAcceptor::from(Arc::clone(tls)).accept(stream);
-    let secured = tokio::select! {
-        secured = tokio::time::timeout(limits.header_timeout, handshake) => secured,
-        () = reached(&mut phase, Phase::Closed) => return,
-    };
-    let Ok(Ok(stream)) = secured else {
-        // Scanners fail by the thousand: a count says enough.
-        listener.counters.handshake.inc();
-        return;
-    };
+    let Some(stream) = secure(listener, tls, stream, &limits, &mut phase).await else { return };
     let session = session(listener, address, tls_version(&stream));
     // ALPN alone decides. A builder that looks at the first bytes waits for them without a limit.
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
         serve_http2(&session, stream, &limits, &mut phase).await;
     } else {
         serve_http1(&session, stream, &limits, &mut phase).await;
+    }
+}
+
+/// Does the handshake. The stream is boxed: futures that pass it on would each keep room for it.
+async fn secure<S: Service>(
+    listener: &Listener<S>,
+    tls: &Arc<ServerConfig>,
+    stream: TcpStream,
+    limits: &Limits,
+    phase: &mut watch::Receiver<Phase>,
+) -> Option<Box<TlsStream<TcpStream>>> {
+    let handshake = Box::pin(TlsAcceptor::from(Arc::clone(tls)).accept(stream));
+    tokio::select! {
+        secured = tokio::time::timeout(limits.header_timeout, handshake) => {
+            if let Ok(Ok(stream)) = secured {
+                return Some(Box::new(stream));
+            }
+            // Scanners fail by the thousand: a count says enough.
+            listener.counters.handshake.inc();
+            None
+        }
+        () = reached(phase, Phase::Closed) => None,
     }
 }
 
@@ -72,7 +85,7 @@ async fn serve_http1<S: Service, T: Transport>(
 
 async fn serve_http2<S: Service>(
     session: &Arc<Session<S>>,
-    stream: TlsStream<TcpStream>,
+    stream: Box<TlsStream<TcpStream>>,
     limits: &Limits,
     phase: &mut watch::Receiver<Phase>,
 ) {
