@@ -16,8 +16,8 @@ use crate::demo::certificate::self_signed;
 use crate::demo::issuer::Issuer;
 use crate::demo::loopback::Loopback;
 use crate::demo::timesheets::Timesheets;
-use crate::server::{ConfigSource, Lines, Options as ServerOptions, Server};
 use crate::demo::{API_VARIABLE, ISSUER_VARIABLE, POLICY};
+use crate::server::{ConfigSource, Lines, Options as ServerOptions, Server};
 
 /// The keys are made at start and gone at the end. Nothing can be bound off loopback.
 #[derive(Debug, clap::Args)]

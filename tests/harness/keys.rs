@@ -61,7 +61,9 @@ impl Key {
         let modulus = public.modulus().big_endian_without_leading_zero().to_vec();
         let exponent = public.exponent().big_endian_without_leading_zero().to_vec();
         let jwk = json!({ "kty": "RSA", "n": encode(&modulus), "e": encode(&exponent) });
-        Self::new(kid, alg, EncodingKey::from_rsa_der(der.as_ref()), jwk, public.as_ref().to_vec())
+        // The PKCS#1 key that jsonwebtoken wants lies behind the 26 bytes of PKCS#8's wrapping.
+        let private = EncodingKey::from_rsa_der(&der.as_ref()[26..]);
+        Self::new(kid, alg, private, jwk, public.as_ref().to_vec())
     }
 
     fn new(

@@ -11,7 +11,7 @@ pub(super) struct Banner<'a> {
     pub(super) policy: &'a Policy,
     pub(super) issuer: &'a Issuer,
     pub(super) issuer_url: &'a str,
-    pub(super) /// Where the proxy listens.
+    /// Where the proxy listens.
     pub(super) listen: SocketAddr,
     /// Where metrics and health are.
     pub(super) admin: Option<SocketAddr>,
