@@ -97,6 +97,7 @@ fn kind(of: &Kind) -> String {
         Kind::Count => "a number".to_owned(),
         Kind::Size => "a size such as 64KiB".to_owned(),
         Kind::Literal => "a value".to_owned(),
+        Kind::One(section) if section.or_text => "a rule (scopegate help rules)".to_owned(),
         Kind::One(section) => format!("a mapping (scopegate help {})", section.name),
         Kind::Named(inner) => format!("names, each with {}", kind(inner)),
         Kind::List(inner) => format!("a list, each {}", kind(inner)),

@@ -349,7 +349,7 @@ routes:
 ";
         let found = matrix(text);
         assert!(
-            found.contains("people only + login within 15m + (a | (b + not group /x))"),
+            found.contains("(a | (b + not group /x)) + people only + login within 15m"),
             "{found}"
         );
         assert!(found.contains("PUT "), "{found}");
