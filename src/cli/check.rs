@@ -36,15 +36,15 @@ fn report(global: &Global, name: &str, loaded: &Loaded, took: Duration) -> Strin
 /// `gateway.yaml: 1 error in 9 routes (4 ms)`
 fn summary(name: &str, loaded: &Loaded, took: Duration) -> String {
     let routes = count(loaded.routes, "route");
-    let words = match loaded.problems.count() {
-        (0, 0) => format!("ok, {routes}"),
-        (0, warnings) => format!("{} in {routes}", count(warnings, "warning")),
-        (errors, 0) => format!("{} in {routes}", count(errors, "error")),
+    let problems = match loaded.problems.count() {
+        (0, 0) => return format!("{name}: ok, {routes} ({} ms)", took.as_millis()),
+        (0, warnings) => count(warnings, "warning"),
+        (errors, 0) => count(errors, "error"),
         (errors, warnings) => {
-            format!("{}, {} in {routes}", count(errors, "error"), count(warnings, "warning"))
+            format!("{}, {}", count(errors, "error"), count(warnings, "warning"))
         }
     };
-    format!("{name}: {words} ({} ms)", took.as_millis())
+    format!("{name}: {problems} in {routes} ({} ms)", took.as_millis())
 }
 
 fn count(number: usize, word: &str) -> String {
