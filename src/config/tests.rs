@@ -468,6 +468,18 @@ fn routes_say_who_and_where() {
 }
 
 #[test]
+fn issuers_differ_in_their_urls() {
+    let text = "issuers:
+  a: { url: https://a.test, audience: x }
+  b: { url: https://a.test, audience: y }
+upstream: http://a
+routes: { /a: { GET: a } }
+";
+    assert_eq!(codes(text), ["E005"]);
+    assert_eq!(codes(&text.replacen("a.test", "a.test/", 1)), [""; 0]);
+}
+
+#[test]
 fn overlaps_are_ranked_or_refused() {
     let fine = "  /a/{x}: { GET: a }\n  /a/b: { GET: a }\n  /a/**: { GET: a }\n  /a: { GET: a }\n  h.test/a: { GET: a }\n";
     assert_eq!(route_codes(fine), [""; 0]);
