@@ -1,4 +1,5 @@
-# A small image: the binary, the C library, and the certificates of public authorities.
+# A small image: the binary, the C library it needs, and the certificates of public authorities.
+# No shell, no package manager, no root.
 #
 #   docker build -t scopegate .
 #   docker run -p 8443:8443 -v ./gateway.yaml:/etc/scopegate/gateway.yaml:ro scopegate
@@ -12,14 +13,16 @@ WORKDIR /src
 # No system AWS-LC is picked up: the same sources give the same binary.
 ENV AWS_LC_SYS_USE_SYSTEM=0
 COPY . .
-RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/src/target \
-    cargo build --release --locked && cp target/release/scopegate /scopegate
+RUN cargo build --release --locked
+# The image's whole file system, with the libraries that the binary names.
+RUN mkdir /image && cd /image \
+    && install -D /src/target/release/scopegate usr/local/bin/scopegate \
+    && ldd usr/local/bin/scopegate | grep -o '/[^ ]*' | xargs -I{} cp --parents -L {} . \
+    && cp --parents -L /etc/ssl/certs/ca-certificates.crt . \
+    && install -D -t usr/share/doc/scopegate /src/LICENSE-MIT /src/LICENSE-APACHE
 
-# No shell and no package manager; glibc, libgcc and CA certificates are there.
-FROM gcr.io/distroless/cc-debian12:nonroot
-COPY --from=build /scopegate /usr/local/bin/scopegate
-COPY LICENSE-MIT LICENSE-APACHE /usr/share/doc/scopegate/
+FROM scratch
+COPY --from=build /image /
 USER 65532:65532
 EXPOSE 8443
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 \

@@ -1,19 +1,25 @@
-//! Answering one request.
+//! Answering one request: every stage in order, each refusal a response, one record.
+
+mod body;
+
+pub use body::Body;
 
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Frame;
+use arc_swap::ArcSwap;
+use http::{Request, Response, request};
 use hyper::body::Incoming;
 
+use crate::authorize::Permit;
+use crate::clock::Now;
 use crate::config::Limits;
-use crate::forward::BodyError;
-use crate::policy::{Policy, Shared};
-use crate::record::AccessLog;
+use crate::forward::{Origin, UpstreamBody};
+use crate::identity::Caller;
+use crate::policy::{Access, Found, Policy, Shared};
+use crate::record::{AccessLog, Record, Sink, request_id};
+use crate::rejection::{Asked, Rejection};
+use crate::target::Target;
 
 /// The other end of a client's connection.
 #[derive(Clone, Debug)]
@@ -28,54 +34,133 @@ pub struct Peer {
 
 /// Answers requests by the policy in force.
 #[derive(Debug)]
-pub struct Gateway {}
+pub struct Gateway {
+    policy: ArcSwap<Policy>,
+    shared: Shared,
+    sink: Arc<Sink>,
+}
 
 impl Gateway {
     /// A gateway that enforces `policy` and writes each request's record to `log`, if there is one.
     #[must_use]
     pub fn new(policy: Arc<Policy>, shared: Shared, log: Option<AccessLog>) -> Self {
-        let _ = (policy, shared, log);
-        todo!()
+        let sink = Sink::new(shared.clock.clone(), shared.metrics.clone(), log);
+        Self { policy: ArcSwap::new(policy), sink: Arc::new(sink), shared }
     }
 
     /// The policy in force.
     #[must_use]
     pub fn policy(&self) -> Arc<Policy> {
-        todo!()
-    }
-
-    /// Puts another policy in force; requests under way finish by the one they began with.
-    pub fn replace(&self, policy: Arc<Policy>) {
-        let _ = policy;
-        todo!()
-    }
-
-    /// Answers one request. Never fails: a refusal is a response. Leaves exactly one record.
-    pub async fn handle(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
-        drop((peer, request));
-        todo!()
+        self.policy.load_full()
     }
 
     /// The limits in force.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        todo!()
+        self.policy.load().limits
+    }
+
+    /// Puts another policy in force; requests under way finish by the one they began with.
+    pub fn replace(&self, policy: Arc<Policy>) {
+        self.policy.store(policy);
+    }
+
+    /// Answers one request. Never fails: a refusal is a response. Leaves exactly one record.
+    pub async fn handle(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+        let policy = self.policy.load_full();
+        let (head, body) = request.into_parts();
+        let mut record = Record::start(&self.sink, peer, &head);
+        let result = self.process(&policy, peer, head, body, &mut record).await;
+        seal(&policy, result, record)
+    }
+
+    async fn process(
+        &self,
+        policy: &Policy,
+        peer: &Peer,
+        head: request::Parts,
+        body: Incoming,
+        record: &mut Record,
+    ) -> Result<Response<UpstreamBody>, Rejection> {
+        let now = self.shared.clock.now();
+        let secure = peer.tls.is_some();
+        let origin = Origin::of(peer.address, secure, &head.headers, &policy.trusted_proxies);
+        record.came_from(origin.client);
+        policy.flood.as_ref().map_or(Ok(()), |flood| flood.take(origin.client))?;
+        let target = Target::of(&head.method, &head.uri, head.version, &head.headers)?;
+        record.target = Some(target.clone());
+        let found = policy.route(&target, &head.method)?;
+        record.matched(found.route);
+        let permit = admit(policy, found, &head, &target, origin, now, record).await?;
+        let quota = permit.spend(policy, origin.client)?;
+        record.spent(policy.plan_of(permit.caller()).map(|plan| plan.name()), quota.remaining());
+        let mut response = permit.forward(policy, &target, origin, head, body, record).await?;
+        quota.annotate(response.headers_mut());
+        Ok(response)
     }
 }
 
-/// The body of an answer; its end ends the request's record.
-#[derive(Debug)]
-pub struct Body {}
+/// Finds out who calls and judges it; on a route that only reports, a refusal is noted instead.
+async fn admit<'p>(
+    policy: &Policy,
+    found: Found<'p>,
+    head: &request::Parts,
+    target: &Target,
+    origin: Origin,
+    now: Now,
+    record: &mut Record,
+) -> Result<Permit<'p>, Rejection> {
+    let admitted = match identify(policy, found.access, head, target, now).await {
+        Ok(caller) => {
+            record.identity = caller.identity().cloned();
+            record.called_by(policy.client_label(&caller));
+            found.authorize(caller, target, origin.client, now)
+        }
+        Err(rejection) => Err(rejection),
+    };
+    admitted.or_else(|rejection| {
+        let (permit, rejection) = found.tolerate(rejection, record.identity.as_ref())?;
+        record.tolerated(rejection);
+        Ok(permit)
+    })
+}
 
-impl http_body::Body for Body {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        drop(cx);
-        todo!()
+async fn identify(
+    policy: &Policy,
+    access: &Access,
+    head: &request::Parts,
+    target: &Target,
+    now: Now,
+) -> Result<Caller, Rejection> {
+    let identify = policy.authenticator().identify(&head.headers, target.query(), now);
+    match access {
+        Access::Open => Ok(Caller::Anonymous),
+        Access::Restricted(_) => identify.await,
+        Access::Optional => match identify.await {
+            Err(Rejection::MissingToken) => Ok(Caller::Anonymous),
+            other => other,
+        },
     }
+}
+
+/// Turns the outcome into a response whose body ends the record.
+fn seal(
+    policy: &Policy,
+    result: Result<Response<UpstreamBody>, Rejection>,
+    mut record: Record,
+) -> Response<Body> {
+    let mut response = match result {
+        Ok(response) => response.map(Body::upstream),
+        Err(rejection) => {
+            let request_id = record.request_id.to_str().unwrap_or_default();
+            let operation = record.target.as_ref().map(|target| (record.method(), target.path()));
+            let response = policy.answers.answer(&rejection, Asked { request_id, operation });
+            record.refused(rejection);
+            response.map(Body::whole)
+        }
+    };
+    response.headers_mut().insert(request_id::NAME, record.request_id.clone());
+    record.answered(response.status().as_u16());
+    response.body_mut().record(record);
+    response
 }

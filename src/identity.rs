@@ -127,3 +127,21 @@ pub fn walk<'c, 'p>(
     let first = claims.get(path.next()?)?;
     path.try_fold(first, |value, name| value.get(name)).filter(|value| !value.is_null())
 }
+
+/// A 128-bit hash of `parts` for limiters, apart for each `domain`. Keyed at random in each
+/// process, so that nobody can choose names that collide.
+#[must_use]
+pub fn limit_key(domain: &str, parts: &[&str]) -> u128 {
+    use std::hash::{BuildHasher, Hash};
+    use std::sync::LazyLock;
+
+    use foldhash::quality::RandomState;
+
+    static KEYS: LazyLock<(RandomState, RandomState)> = LazyLock::new(Default::default);
+    let half = |state: &RandomState| {
+        let mut hasher = state.build_hasher();
+        (domain, parts).hash(&mut hasher);
+        u128::from(std::hash::Hasher::finish(&hasher))
+    };
+    half(&KEYS.0) << 64 | half(&KEYS.1)
+}

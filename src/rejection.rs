@@ -6,7 +6,7 @@
 mod answer;
 mod reason;
 
-pub use answer::Answers;
+pub use answer::{Answers, Asked};
 pub use reason::Reason;
 
 use std::sync::Arc;

@@ -1,25 +1,63 @@
 //! From a bearer token to an identity.
+//!
+//! A request's way: [`bearer`] finds the token, [`verdicts`] may know it, else [`token`] takes it
+//! apart, its `iss` chooses the [`issuer`], whose [`keyring`] has the key that must verify it;
+//! [`claims`] says whether it is an access token for this API and valid now, and [`reading`] makes
+//! an identity of it. Nothing that a token says is used before its signature is verified, except
+//! for choosing whose keys to try.
+//!
+//! Apart from requests, [`refresh`] keeps keys fresh: [`fetch`], [`metadata`], [`keys`].
+
+mod bearer;
+mod claims;
+mod fetch;
+mod headers;
+mod issuer;
+mod json;
+mod key_file;
+mod key_set;
+mod keyring;
+mod keys;
+mod kinds;
+mod metadata;
+mod presets;
+mod reading;
+mod refresh;
+mod tally;
+mod token;
+mod verdicts;
+mod watchers;
+
+#[cfg(test)]
+mod tests;
+
+pub use issuer::{Issuer, IssuerStatus};
+pub use presets::preset_names;
+pub use verdicts::Verdicts;
 
 use std::sync::Arc;
 
 use http::HeaderMap;
 
-use crate::clock::{Clock, Now};
-use crate::config::{self, IdentityHeader, Problem};
-use crate::identity::Caller;
-use crate::record::metrics::Metrics;
-use crate::rejection::Rejection;
+use self::token::Jws;
+use self::verdicts::{TokenHash, Verdict};
+use crate::clock::Now;
+use crate::identity::{Caller, Identity};
+use crate::rejection::{Rejection, TokenFault};
 
 /// Verifies tokens for one policy.
 #[derive(Debug)]
-pub struct Authenticator {}
+pub struct Authenticator {
+    issuers: Vec<Arc<Issuer>>,
+    verdicts: Arc<Verdicts>,
+    token_limit: usize,
+}
 
 impl Authenticator {
     /// An authenticator for these issuers. `token_limit` is in bytes. `verdicts` outlive policies.
     #[must_use]
     pub fn new(issuers: Vec<Arc<Issuer>>, verdicts: Arc<Verdicts>, token_limit: usize) -> Self {
-        drop((issuers, verdicts, token_limit));
-        todo!()
+        Self { issuers, verdicts, token_limit }
     }
 
     /// Finds out who calls.
@@ -33,95 +71,50 @@ impl Authenticator {
         query: Option<&str>,
         now: Now,
     ) -> Result<Caller, Rejection> {
-        drop((headers, query, now));
-        todo!()
+        let token = bearer::token(headers, query, self.token_limit)?;
+        let hash = verdicts::hash_of(token);
+        let identity = match self.verdicts.recall(&hash, &self.issuers, now) {
+            Some(known) => known?,
+            None => self.verify(token, hash, now).await?,
+        };
+        Ok(Caller::Bearer(identity))
     }
 
     /// The issuers, in the order of the configuration.
     #[must_use]
     pub fn issuers(&self) -> &[Arc<Issuer>] {
-        todo!()
-    }
-}
-
-/// The verified tokens that are remembered.
-#[derive(Debug)]
-pub struct Verdicts {}
-
-impl Verdicts {
-    /// A cache of at most `capacity` tokens.
-    #[must_use]
-    pub fn new(capacity: usize, metrics: &Metrics) -> Self {
-        drop((capacity, metrics));
-        todo!()
+        &self.issuers
     }
 
-    /// The number of tokens remembered.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        todo!()
-    }
-}
-
-/// An authorization server whose tokens are accepted: its settings and its keys.
-#[derive(Debug)]
-pub struct Issuer {}
-
-impl Issuer {
-    /// An issuer that has not fetched anything yet; reads a static key file.
-    ///
-    /// # Errors
-    /// If a static key file cannot be used.
-    pub fn new(
-        config: &config::Issuer,
-        headers: &[IdentityHeader],
-        clock: &Clock,
-        metrics: &Metrics,
-    ) -> Result<Self, Problem> {
-        drop((config, headers, clock, metrics));
-        todo!()
+    /// Verifies a token that is not known, counts the outcome, and remembers a good one.
+    async fn verify(
+        &self,
+        token: &str,
+        hash: TokenHash,
+        now: Now,
+    ) -> Result<Arc<Identity>, Rejection> {
+        let (jws, issuer) =
+            self.assign(token).map_err(|fault| self.verdicts.unassigned.refuse(fault))?;
+        match issuer.verify(jws, now).await {
+            Ok((identity, generation)) => {
+                issuer.tally().accept();
+                let identity = Arc::new(identity);
+                let kept = Arc::clone(&identity);
+                let verdict = Verdict { identity: kept, issuer: issuer.id(), generation };
+                self.verdicts.remember(hash, verdict);
+                Ok(identity)
+            }
+            Err(Rejection::Token(fault)) => Err(issuer.tally().refuse(fault)),
+            Err(rejection) => Err(rejection),
+        }
     }
 
-    /// Whether this issuer was made from the same settings, so that a reload can keep its state.
-    #[must_use]
-    pub fn is_made_from(&self, config: &config::Issuer, headers: &[IdentityHeader]) -> bool {
-        drop((config, headers));
-        todo!()
+    /// Takes a token apart and finds the issuer that it names, compared byte for byte (RFC 9068
+    /// §4). No other issuer is tried.
+    fn assign<'t>(&self, token: &'t str) -> Result<(Jws<'t>, &Issuer), TokenFault> {
+        let jws = Jws::parse(token)?;
+        let url = jws.claimed_issuer()?;
+        let issuer = self.issuers.iter().find(|issuer| issuer.url() == url);
+        Ok((jws, issuer.ok_or(TokenFault::UnknownIssuer)?))
     }
-
-    /// Starts fetching keys in the background, on the runtime of the caller. Later calls do
-    /// nothing. The work ends when the issuer is dropped.
-    pub fn start(self: &Arc<Self>) {
-        todo!()
-    }
-
-    /// The name in the configuration.
-    #[must_use]
-    pub fn name(&self) -> &Arc<str> {
-        todo!()
-    }
-
-    /// What is known of the issuer's keys.
-    #[must_use]
-    pub fn status(&self) -> IssuerStatus {
-        todo!()
-    }
-
-    /// Waits until the first attempt to fetch keys has ended, well or badly.
-    pub async fn first_attempt(&self) {
-        todo!()
-    }
-}
-
-/// The state of an issuer's keys, for people.
-#[derive(Clone, Debug)]
-pub struct IssuerStatus {
-    /// Whether tokens can be verified now.
-    pub ready: bool,
-    /// The number of keys that can verify tokens.
-    pub keys: usize,
-    /// The algorithms that those keys are for.
-    pub algorithms: Vec<String>,
-    /// Why the last refresh failed, if it did. No secret and no text from the issuer.
-    pub problem: Option<String>,
 }

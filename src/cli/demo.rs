@@ -12,10 +12,12 @@ use self::banner::Banner;
 use super::{Exit, Global};
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Variables, is_loopback};
+use crate::demo::certificate::self_signed;
 use crate::demo::issuer::Issuer;
 use crate::demo::loopback::Loopback;
 use crate::demo::timesheets::Timesheets;
 use crate::demo::{API_VARIABLE, ISSUER_VARIABLE, POLICY};
+use crate::server::{ConfigSource, Lines, Options as ServerOptions, Server};
 
 /// The keys are made at start and gone at the end. Nothing can be bound off loopback.
 #[derive(Debug, clap::Args)]
@@ -85,15 +87,18 @@ async fn demo(global: &Global, options: &Options) -> Result<(), Failure> {
     servers.spawn(Timesheets::new().serve(api_socket));
     let gateway = gateway(&policy, variables, options, clock).await?;
     if !global.quiet {
-        let banner =
-            Banner { policy: &policy, issuer: &issuer, issuer_url: &issuer_url, gateway: &gateway };
+        let banner = Banner {
+            policy: &policy,
+            issuer: &issuer,
+            issuer_url: &issuer_url,
+            listen: gateway.addresses()[0],
+            admin: gateway.admin_address(),
+        };
         let text = banner.text().map_err(|error| Failure::start("the demo", &error))?;
         drop(io::stdout().write_all(text.as_bytes()));
     }
-    // A process that cannot hear Ctrl-C is ended by it in the usual way.
-    drop(tokio::signal::ctrl_c().await);
-    gateway.stop().await;
-    Ok(())
+    let ended = gateway.run().await;
+    ended.map(drop).map_err(|error| Failure::start("to catch signals", &error))
 }
 
 /// The policy of the demo.
@@ -135,7 +140,7 @@ impl Policy {
             None => Ok(config::load_text(BUILT_IN, POLICY, variables)),
             Some(path) => config::load(path, variables),
         };
-        let Loaded { config, sources, problems } = loaded.map_err(|error| Failure {
+        let Loaded { config, sources, problems, .. } = loaded.map_err(|error| Failure {
             exit: Exit::Usage,
             text: format!("error: cannot read {}: {error}", self.name()),
         })?;
@@ -167,26 +172,31 @@ async fn listen(option: &str, address: SocketAddr) -> Result<Loopback, Failure> 
     })
 }
 
-/// The gateway in this process.
-struct Gateway {
-    listen: SocketAddr,
-    admin: SocketAddr,
-}
-
-impl Gateway {
-    async fn stop(self) {
-        todo!()
-    }
-}
-
+/// Starts the gateway in this process; each request becomes a line on standard output.
 async fn gateway(
     policy: &Policy,
     variables: Variables,
     options: &Options,
     clock: Clock,
-) -> Result<Gateway, Failure> {
-    drop((policy.path(), variables, options.listen, options.admin, clock));
-    todo!()
+) -> Result<Server, Failure> {
+    let config = match policy.path() {
+        None => ConfigSource::Text { name: BUILT_IN, text: POLICY },
+        Some(path) => ConfigSource::File(path.to_owned()),
+    };
+    let certificate =
+        self_signed().map_err(|error| Failure::start("with a certificate", &error))?;
+    let lines = Lines { writer: Box::new(io::stdout()), terminal: true };
+    let server = Server::start(ServerOptions {
+        config,
+        listen: vec![options.listen],
+        admin: Some(options.admin),
+        variables,
+        clock,
+        access_log: Some(lines),
+        certificate: Some(certificate),
+        ..ServerOptions::new(PathBuf::new())
+    });
+    server.await.map_err(|error| Failure { exit: Exit::CannotStart, text: error.to_string() })
 }
 
 fn loopback(text: &str) -> Result<SocketAddr, String> {

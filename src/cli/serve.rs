@@ -1,11 +1,136 @@
-//! To be written.
+//! `scopegate serve`: runs the gateway until it is told to stop.
+
+mod announce;
+mod logs;
+
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Instant;
 
 use super::{Exit, Global};
+use crate::config::Variables;
+use crate::server::{Drained, Lines, Options as ServerOptions, Prepared, Server, StartError};
+use announce::Announcer;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Options {}
+pub(super) struct Options {
+    /// Where clients connect, in place of the file's `listen`; may be given more than once
+    #[arg(long, env = "SCOPEGATE_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
+    listen: Vec<SocketAddr>,
+    /// Where metrics, health and reload are, in place of the file's `admin`
+    #[arg(long, env = "SCOPEGATE_ADMIN", value_name = "ADDRESS")]
+    admin: Option<SocketAddr>,
+    /// How many threads serve [default: one for each core]
+    #[arg(long, env = "SCOPEGATE_WORKERS", value_name = "N",
+          value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    workers: Option<usize>,
+}
 
 pub(super) fn run(global: &Global, options: &Options) -> Exit {
-    let _ = (global, options);
-    todo!()
+    let began = Instant::now();
+    let Some(path) = global.config_path() else {
+        say(NO_FILE);
+        return Exit::Usage;
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            say(&format!("error: cannot start: {error}"));
+            return Exit::CannotStart;
+        }
+    };
+    match runtime.block_on(serve(global, options, &path, began)) {
+        Ok(exit) => exit,
+        Err(error) => {
+            say(error.to_string().trim_end());
+            if error.exit_code() == Exit::Usage as u8 { Exit::Usage } else { Exit::CannotStart }
+        }
+    }
+}
+
+async fn serve(
+    global: &Global,
+    options: &Options,
+    path: &Path,
+    began: Instant,
+) -> Result<Exit, StartError> {
+    let prepared = Prepared::read(server_options(global, options, path))?;
+    let style = logs::start(global, prepared.config().logs.format);
+    let announcer = Announcer::new(&prepared, style, global.quiet);
+    announcer.greet(path, prepared.warnings());
+    let server = prepared.start().await?;
+    // Serving goes on meanwhile: whoever is slow to answer is only said to be.
+    let announcing = tokio::spawn(announcer.report(
+        server.addresses().to_vec(),
+        server.is_secure(),
+        server.admin_address(),
+        began.elapsed(),
+    ));
+    let ended = server.run().await;
+    announcing.abort();
+    Ok(farewell(&server, ended))
+}
+
+fn farewell(server: &Server, ended: std::io::Result<Drained>) -> Exit {
+    match ended {
+        Ok(Drained { cut: 0 }) => {
+            tracing::info!("stopped");
+            Exit::Fine
+        }
+        Ok(Drained { cut }) => {
+            tracing::warn!(cut, "stopped before all requests had finished");
+            Exit::Fine
+        }
+        Err(error) => {
+            let open = server.gateway().policy().census().all;
+            tracing::error!(%error, routes = open, "signals cannot be caught");
+            Exit::CannotStart
+        }
+    }
+}
+
+fn server_options(global: &Global, options: &Options, path: &Path) -> ServerOptions {
+    let stdout = std::io::stdout();
+    let terminal = stdout.is_terminal();
+    ServerOptions {
+        listen: options.listen.clone(),
+        admin: options.admin,
+        variables: Variables::of_process(),
+        workers: options.workers,
+        access_log: Some(Lines { writer: Box::new(stdout), terminal }),
+        color: global.colors_stderr(),
+        ..ServerOptions::new(path.to_owned())
+    }
+}
+
+/// Writes a line for people. If nobody reads it, that is no reason to stop.
+fn say(line: &str) {
+    drop(writeln!(std::io::stderr(), "{line}"));
+}
+
+const NO_FILE: &str = "\
+error: there is no gateway.yaml here, nor /etc/scopegate/gateway.yaml
+help: `scopegate init` writes one, `scopegate demo` shows a gateway at work, --config names a file";
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Words {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn addresses_come_as_a_list_or_one_by_one() {
+        let words = ["serve", "--listen", "127.0.0.1:1,[::1]:2", "--listen", "0.0.0.0:3"];
+        let options = Words::try_parse_from(words).ok().unwrap().options;
+        assert_eq!(options.listen.len(), 3);
+        assert!(Words::try_parse_from(["serve", "--listen", "8080"]).is_err());
+        assert!(Words::try_parse_from(["serve", "--workers", "0"]).is_err());
+    }
 }

@@ -4,11 +4,35 @@
 //! (durations, rates, addresses, patterns) but not yet linked: names of upstreams, plans and rules
 //! are resolved by [`crate::policy::Policy::compile`], the only reader of these types.
 
+pub(crate) mod codes;
+pub(crate) mod language;
+pub(crate) mod schema;
+
+mod issuers;
+mod link;
+mod network;
+mod overlap;
+mod pattern;
+mod plans;
 mod read;
+mod reading;
+mod render;
+mod routes;
+mod rules;
+mod server;
+mod suggest;
 mod types;
+mod upstreams;
+mod value;
+mod variables;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
 
 pub mod problem;
 
 pub use problem::{Located, Place, Problem, Problems, Severity, Sources};
-pub use read::{Loaded, Variables, load, load_text};
+pub use read::{Loaded, load, load_text};
 pub use types::*;
+pub use variables::Variables;

@@ -22,6 +22,19 @@ impl Sources {
             None => format!("line {}", place.line),
         }
     }
+
+    /// What is written at a place, as it is in the file.
+    #[must_use]
+    pub fn text(&self, place: Place) -> &str {
+        let text = self.0.get(place.file).map_or("", |source| &source.text);
+        text.get(place.start..place.end).unwrap_or_default()
+    }
+
+    /// The name of a place's file.
+    #[must_use]
+    pub fn name(&self, place: Place) -> &str {
+        self.0.get(place.file).map_or("", |source| &source.name)
+    }
 }
 
 /// A span of a file.

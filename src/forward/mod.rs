@@ -1,93 +1,53 @@
 //! Sending a permitted request to its backend.
+//!
+//! [`send`] is the one way out: it rewrites the head of the request (`headers`), takes a connection
+//! of this thread's pool or opens one (`pool`, `connect`), sends, and waits for the head of the
+//! response (`exchange`). The response's body streams through [`UpstreamBody`], which gives the
+//! connection back at its end.
+//!
+//! Four rules carry the security of this module:
+//!
+//! - Whatever the client sent is taken away first (`hop`, [`Scrub`]), and only then is anything of
+//!   ours added: nothing that a client sends can remove or shadow what the gateway says.
+//! - Framing is written anew from the body as it was read (RFC 9112 §6.3): what a backend sees as
+//!   one request is what was authorised as one request.
+//! - A request is sent at most once. It goes to another connection or target only when hyper hands
+//!   it back as never having been started (RFC 9110 §9.2.2).
+//! - A connection is used again only after both messages on it ended cleanly.
 
-use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
+mod connect;
+mod counters;
+mod exchange;
+mod forwarded;
+mod headers;
+mod hop;
+mod origin;
+mod permit;
+mod pool;
+mod query;
+mod request_body;
+mod response_body;
+mod scrub;
+#[cfg(test)]
+mod tests;
+mod upstream;
+
+pub use origin::Origin;
+pub use response_body::{BodyError, UpstreamBody};
+pub use scrub::Scrub;
+pub use upstream::Upstream;
+
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, request};
-use http_body::Frame;
+use http::{HeaderValue, Request, Response, request};
 use hyper::body::Incoming;
-use ipnet::IpNet;
 
-use crate::clock::Clock;
-use crate::config;
 use crate::identity::Identity;
-use crate::record::metrics::Metrics;
 use crate::rejection::Rejection;
-
-/// A backend: its targets, connections and metrics.
-#[derive(Debug)]
-pub struct Upstream {}
-
-impl Upstream {
-    /// An upstream without connections.
-    #[must_use]
-    pub fn new(config: &config::Upstream, clock: &Clock, metrics: &Metrics) -> Self {
-        drop((config, clock, metrics));
-        todo!()
-    }
-
-    /// Whether it was made from the same settings, so that a reload can keep its connections.
-    #[must_use]
-    pub fn is_made_from(&self, config: &config::Upstream) -> bool {
-        drop(config);
-        todo!()
-    }
-
-    /// The name in the configuration.
-    #[must_use]
-    pub fn name(&self) -> &Arc<str> {
-        todo!()
-    }
-
-    /// Connects to each target once and closes again: for the lines at start.
-    ///
-    /// # Errors
-    /// The first target that cannot be reached, and why, in words.
-    pub async fn probe(&self) -> Result<Duration, String> {
-        todo!()
-    }
-}
-
-/// Which fields of a request never reach a backend; compiled once per policy.
-#[derive(Debug)]
-pub struct Scrub {}
-
-impl Scrub {
-    /// Strips `X-Auth-*`, these names, and all that fold to them.
-    #[must_use]
-    pub fn new(identity_headers: &[HeaderName]) -> Self {
-        drop(identity_headers);
-        todo!()
-    }
-}
-
-/// Where a request came from (RFC 7239).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The connection's peer.
-    pub peer: SocketAddr,
-    /// The client: the peer, or whom trusted proxies name.
-    pub client: IpAddr,
-    /// Whether the peer is a trusted proxy.
-    pub trusted: bool,
-    /// Whether this hop used TLS.
-    pub secure: bool,
-}
-
-impl Origin {
-    /// Reads the forwarding fields if the peer is trusted: the client is the right-most hop that
-    /// is not, over all lines; garbage ends the walk.
-    #[must_use]
-    pub fn of(peer: SocketAddr, secure: bool, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
-        drop((peer, secure, headers, trusted));
-        todo!()
-    }
-}
+use request_body::{RequestBody, Source};
 
 /// What is known of a permitted request besides its fields and body.
 #[derive(Debug)]
@@ -96,7 +56,8 @@ pub struct Outgoing<'r> {
     pub upstream: &'r Arc<Upstream>,
     /// The canonical path and query, with the route's prefix stripped.
     pub path_and_query: PathAndQuery,
-    /// The validated host that the client asked for, with its port if any.
+    /// The validated host that the client asked for, with its port if any. The backend sees it as
+    /// `Host`, so that links and cookies that it makes fit the address that clients know.
     pub host: HeaderValue,
     /// Who calls.
     pub identity: Option<&'r Identity>,
@@ -114,23 +75,19 @@ pub struct Outgoing<'r> {
     pub request_id: HeaderValue,
 }
 
-/// Sends a request and waits for the head of its response.
-///
-/// # Errors
-/// `BodyTooLarge`, `NoHealthyUpstream`, `UpstreamProtocol`, `UpstreamTimeout`,
-/// `UpstreamUnreachable`.
-pub async fn send(
-    request: request::Parts,
-    body: Incoming,
-    outgoing: Outgoing<'_>,
-) -> Result<Forwarded, Rejection> {
-    drop((request, body, outgoing));
-    todo!()
+impl Outgoing<'_> {
+    /// Turns a head without a body into the one that the backend gets.
+    ///
+    /// # Errors
+    /// `MalformedRequest` if the request has passed this gateway too often.
+    pub fn rewrite(&self, parts: &mut request::Parts) -> Result<(), Rejection> {
+        headers::rewrite(parts, self, request_body::Framing::Empty)
+    }
 }
 
 /// A response's head, its body still to come, and what was seen on the way.
 #[derive(Debug)]
-pub struct Forwarded {
+pub(crate) struct Forwarded {
     /// Scrubbed of hop-by-hop fields.
     pub response: Response<UpstreamBody>,
     /// The target that answered, as `host:port`.
@@ -138,36 +95,45 @@ pub struct Forwarded {
     /// The time from sending to the response's head.
     pub waited: Duration,
     /// The bytes of the request body sent so far; `None` if it has none.
-    pub sent: Option<Arc<std::sync::atomic::AtomicU64>>,
+    pub sent: Option<Arc<AtomicU64>>,
 }
 
-/// A response body that gives its connection back to the pool at its end.
-#[derive(Debug)]
-pub struct UpstreamBody {}
-
-impl http_body::Body for UpstreamBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        drop(cx);
-        todo!()
-    }
+/// Sends a request and waits for the head of its response.
+///
+/// The body is not polled before the request is on a connection, so that a client that expects
+/// `100 Continue` hears it only then (RFC 9110 §10.1.1). Trailers of the request are dropped:
+/// nothing that was authorised can change behind the head (RFC 9110 §6.5.1).
+///
+/// Times: `connect_timeout` bounds resolving and connecting. `timeout` (or the upstream's
+/// `response_timeout`) bounds the wait for the head, counted from sending or from the last byte of
+/// the request body that moved. A client that stalls its own upload is given `idle_timeout`.
+///
+/// # Errors
+/// `BodyTooLarge`, `MalformedRequest` (the body broke off or stalled, or the request has passed
+/// this gateway too often), `NoHealthyUpstream`, `UpstreamProtocol`, `UpstreamTimeout`,
+/// `UpstreamUnreachable`.
+async fn send(
+    request: request::Parts,
+    body: Incoming,
+    outgoing: Outgoing<'_>,
+) -> Result<Forwarded, Rejection> {
+    deliver(request, Source::Incoming(body), outgoing).await
 }
 
-/// Why a body ended early.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BodyError {
-    /// The sender broke off.
-    #[error("the body was cut short")]
-    Cut,
-    /// The body exceeds the limit.
-    #[error("the body is too large")]
-    TooLarge,
-    /// Nothing came for too long.
-    #[error("the body stalled")]
-    Stalled,
+/// [`send`], for any source of a body.
+async fn deliver(
+    mut parts: request::Parts,
+    source: Source,
+    outgoing: Outgoing<'_>,
+) -> Result<Forwarded, Rejection> {
+    let shard = outgoing.upstream.shard();
+    let body = RequestBody::new(source, outgoing.body_limit, shard.backend.clock())?;
+    headers::rewrite(&mut parts, &outgoing, body.framing())?;
+    let call = exchange::Call {
+        shard,
+        upload: body.upload(),
+        timeout: outgoing.timeout,
+        body_limit: outgoing.body_limit,
+    };
+    call.run(Request::from_parts(parts, body)).await
 }

@@ -1,12 +1,36 @@
-//! What the gateway enforces.
+//! What the gateway enforces: a configuration with every name resolved and every check prepared.
+//!
+//! [`Policy::compile`] is the only way from one to the other. A request loads one policy and uses
+//! it to its end, so a reload never changes a decision half-way.
 
+mod compile;
+mod link;
+mod route;
+mod router;
+mod rule;
+
+pub use route::{Access, Found, Route};
+pub(crate) use rule::{Facts, Rule};
+
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::authenticate::{Issuer, Verdicts};
+use foldhash::fast::RandomState;
+use http::Method;
+use ipnet::IpNet;
+
+use crate::authenticate::{Authenticator, Issuer, Verdicts};
 use crate::clock::Clock;
-use crate::config::{Config, Problems, Sources};
-use crate::forward::Upstream;
+use crate::config::{Limits, Mode};
+use crate::forward::{Scrub, Upstream};
+use crate::identity::Caller;
+use crate::limit::{Flood, Plan, Plans};
 use crate::record::metrics::Metrics;
+use crate::rejection::{Answers, Rejection};
+use crate::target::Target;
+
+use router::Router;
 
 /// What outlives a policy: handed from each to the next.
 #[derive(Clone, Debug)]
@@ -21,54 +45,141 @@ pub struct Shared {
 
 /// A compiled configuration.
 #[derive(Debug)]
-pub struct Policy {}
+pub struct Policy {
+    router: Router,
+    routes: Vec<Arc<Route>>,
+    upstreams: Vec<Arc<Upstream>>,
+    plans: Plans,
+    /// Every limit, also those of single routes: what a reload carries over.
+    limits_in_force: Vec<Arc<Plan>>,
+    authenticator: Authenticator,
+    pub(crate) flood: Option<Arc<Flood>>,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    scrub: Scrub,
+    pub(crate) answers: Answers,
+    pub(crate) limits: Limits,
+    clients: HashMap<String, Arc<str>, RandomState>,
+    other_clients: Arc<str>,
+    clock: Clock,
+}
 
 impl Policy {
-    /// Links and checks a configuration. Parts of `previous` whose settings are the same
-    /// (connections, keys, limiters) are carried over.
+    /// The route for a target, and who may use it with this method.
     ///
     /// # Errors
-    /// All problems at once, each with its place.
-    pub fn compile(
-        config: &Config,
-        sources: &Sources,
-        previous: Option<&Self>,
-        shared: &Shared,
-    ) -> Result<Self, Problems> {
-        let _ = (config, sources, previous, shared);
-        todo!()
+    /// `NoRoute`, `MethodRefused`, or `AmbiguousPath` for an encoded slash that the route does
+    /// not accept.
+    pub fn route(&self, target: &Target, method: &Method) -> Result<Found<'_>, Rejection> {
+        let found = self.router.find(target.host(), target.path());
+        let Some(route) = found.and_then(|index| self.routes.get(index)) else {
+            return Err(Rejection::NoRoute);
+        };
+        if target.has_encoded_slash() && !route.allow_encoded_slash {
+            return Err(Rejection::AmbiguousPath("it has an encoded slash"));
+        }
+        route.access(method)
+    }
+
+    /// The plan that counts this caller.
+    pub(crate) fn plan_of(&self, caller: &Caller) -> Option<&Arc<Plan>> {
+        let plans = &self.plans;
+        let identity = caller.identity();
+        let by_client = || plans.by_client.get(identity?.client.as_deref()?);
+        let by_claim = || {
+            let path = plans.from.as_ref()?.0.iter().map(String::as_str);
+            plans.by_name.get(crate::identity::walk(&identity?.claims, path)?.as_str()?)
+        };
+        by_client().or_else(by_claim).or(plans.default.as_ref())
+    }
+
+    /// What metrics call the caller's client: its id if it is configured, else `other`, so that
+    /// clients cannot make series.
+    pub(crate) fn client_label(&self, caller: &Caller) -> Arc<str> {
+        let id = caller.identity().and_then(|identity| identity.client.as_deref());
+        let known = id.and_then(|id| self.clients.get(id));
+        Arc::clone(known.unwrap_or(&self.other_clients))
     }
 
     /// Starts what runs in the background: fetching keys, forgetting idle callers.
-    pub fn start(&self) {
-        todo!()
+    pub fn start(self: &Arc<Self>) {
+        for issuer in self.issuers() {
+            issuer.start();
+        }
+        tokio::spawn(forget_idle(Arc::downgrade(self), self.clock.clone()));
+    }
+
+    /// What verifies tokens.
+    #[must_use]
+    pub fn authenticator(&self) -> &Authenticator {
+        &self.authenticator
+    }
+
+    /// What is stripped from requests.
+    #[must_use]
+    pub fn scrub(&self) -> &Scrub {
+        &self.scrub
     }
 
     /// The issuers, in the order of the configuration.
     #[must_use]
     pub fn issuers(&self) -> &[Arc<Issuer>] {
-        todo!()
+        self.authenticator.issuers()
     }
 
     /// The upstreams, in the order of the configuration.
     #[must_use]
     pub fn upstreams(&self) -> &[Arc<Upstream>] {
-        todo!()
+        &self.upstreams
+    }
+
+    /// The routes' patterns: their names in metrics.
+    #[must_use]
+    pub fn patterns(&self) -> Vec<&str> {
+        self.routes.iter().map(|route| &*route.pattern).collect()
     }
 
     /// How many routes there are.
     #[must_use]
     pub fn census(&self) -> Census {
-        todo!()
+        let count = |wanted: fn(&Route) -> bool| self.routes.iter().filter(|r| wanted(r)).count();
+        Census {
+            all: self.routes.len(),
+            public: count(Route::is_public),
+            report: count(|route| route.mode == Mode::Report),
+        }
     }
 
     /// What changed since `previous`, by route.
     #[must_use]
     pub fn changes(&self, previous: &Self) -> Changes {
-        let _ = previous;
-        todo!()
+        let find = |policy: &Self, pattern: &str| {
+            policy.routes.iter().find(|route| &*route.pattern == pattern).cloned()
+        };
+        let mut changes = Changes::default();
+        for route in &self.routes {
+            match find(previous, &route.pattern) {
+                None => changes.added += 1,
+                Some(old) if old.settings != route.settings => changes.changed += 1,
+                Some(_) => {}
+            }
+        }
+        let gone = |route: &&Arc<Route>| find(self, &route.pattern).is_none();
+        changes.removed = previous.routes.iter().filter(gone).count();
+        changes
     }
 }
+
+/// Sweeps the limiters until the policy is gone.
+async fn forget_idle(policy: std::sync::Weak<Policy>, clock: Clock) {
+    loop {
+        clock.sleep(SWEEP).await;
+        let Some(policy) = policy.upgrade() else { return };
+        policy.limits_in_force.iter().for_each(|plan| plan.forget_idle());
+        policy.flood.iter().for_each(|flood| flood.forget_idle());
+    }
+}
+
+const SWEEP: Duration = Duration::from_secs(30);
 
 /// How many routes there are, by access.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,20 +1,241 @@
-//! What is seen of requests from outside.
+//! What is seen of requests from outside: one record each, counted and logged when the response's
+//! body ends, whatever ended it.
 
+mod access_log;
+pub mod exposition;
+mod line;
 pub mod metrics;
+pub(crate) mod request_id;
+pub(crate) mod route_metrics;
+mod time;
 
-/// Where access log lines go.
+pub use access_log::AccessLog;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::header::USER_AGENT;
+use http::{HeaderValue, Method, Version, request};
+
+use crate::clock::{Clock, Now};
+use crate::forward::Upstream;
+use crate::gateway::Peer;
+use crate::identity::Identity;
+use crate::policy::Route;
+use crate::rejection::{Reason, Rejection};
+use crate::target::Target;
+
+use metrics::Metrics;
+use route_metrics::{Outcome, RouteMetrics};
+
+/// Where records go.
 #[derive(Debug)]
-pub struct AccessLog {}
+pub(crate) struct Sink {
+    clock: Clock,
+    metrics: Metrics,
+    /// For requests that no route matches.
+    unmatched: RouteMetrics,
+    log: Option<AccessLog>,
+}
 
-impl AccessLog {
-    /// Writes lines as `logs` says to `writer`; `terminal` decides what `format: auto` means.
-    #[must_use]
-    pub fn new(
-        logs: &crate::config::Logs,
-        writer: Box<dyn std::io::Write + Send>,
-        terminal: bool,
-    ) -> Self {
-        let _ = (logs, writer, terminal);
-        todo!()
+impl Sink {
+    pub(crate) fn new(clock: Clock, metrics: Metrics, log: Option<AccessLog>) -> Self {
+        let unmatched = RouteMetrics::new(&metrics, "-");
+        Self { clock, metrics, unmatched, log }
+    }
+}
+
+/// What happened to one request. Dropping it counts and logs it, so that every way a request can
+/// end leaves exactly one record: an answer, a refusal, a client that went away, a panic.
+#[derive(Debug)]
+pub(crate) struct Record {
+    sink: Arc<Sink>,
+    pub(crate) started: Now,
+    /// When the response's head was ready, on the monotonic clock.
+    answered: Option<Duration>,
+    pub(crate) request_id: HeaderValue,
+    method: Method,
+    protocol: Version,
+    user_agent: Option<HeaderValue>,
+    peer: SocketAddr,
+    tls: Option<&'static str>,
+    listener: Arc<str>,
+    client: Option<IpAddr>,
+    pub(crate) target: Option<Target>,
+    route: Option<Arc<Route>>,
+    pub(crate) identity: Option<Arc<Identity>>,
+    /// Why it was refused.
+    refused: Option<Rejection>,
+    /// Why it would have been, on a route that only reports.
+    would_deny: Option<Rejection>,
+    plan: Option<Arc<str>>,
+    /// The configured client's id, or `other`.
+    client_label: Option<Arc<str>>,
+    remaining: Option<u32>,
+    forwarded: Option<Forwarded>,
+    status: u16,
+    bytes_in: Option<Arc<AtomicU64>>,
+    pub(crate) bytes_out: u64,
+    /// Whether the response's body ended before it was complete.
+    pub(crate) cut: bool,
+}
+
+/// What is recorded of the backend's part.
+#[derive(Debug)]
+struct Forwarded {
+    upstream: Arc<Upstream>,
+    target: Arc<str>,
+    status: u16,
+    waited: Duration,
+}
+
+impl Record {
+    pub(crate) fn start(sink: &Arc<Sink>, peer: &Peer, request: &request::Parts) -> Self {
+        let in_flight = &sink.metrics.http_requests_in_flight;
+        in_flight.with_label_values(&[&*peer.listener]).inc();
+        Self {
+            started: sink.clock.now(),
+            answered: None,
+            request_id: request_id::of(&request.headers),
+            method: request.method.clone(),
+            protocol: request.version,
+            user_agent: request.headers.get(USER_AGENT).cloned(),
+            peer: peer.address,
+            tls: peer.tls,
+            listener: Arc::clone(&peer.listener),
+            client: None,
+            target: None,
+            route: None,
+            identity: None,
+            refused: None,
+            would_deny: None,
+            plan: None,
+            client_label: None,
+            remaining: None,
+            forwarded: None,
+            status: 0,
+            bytes_in: None,
+            bytes_out: 0,
+            cut: false,
+            sink: Arc::clone(sink),
+        }
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    pub(crate) fn came_from(&mut self, client: IpAddr) {
+        self.client = Some(client);
+    }
+
+    pub(crate) fn matched(&mut self, route: &Arc<Route>) {
+        self.route = Some(Arc::clone(route));
+    }
+
+    pub(crate) fn tolerated(&mut self, rejection: Rejection) {
+        self.would_deny = Some(rejection);
+    }
+
+    pub(crate) fn spent(&mut self, plan: Option<&Arc<str>>, remaining: Option<u32>) {
+        self.plan = plan.cloned();
+        self.remaining = remaining;
+    }
+
+    pub(crate) fn called_by(&mut self, client_label: Arc<str>) {
+        self.client_label = Some(client_label);
+    }
+
+    pub(crate) fn forwarded(
+        &mut self,
+        upstream: &Arc<Upstream>,
+        target: &Arc<str>,
+        status: u16,
+        waited: Duration,
+        bytes_in: Option<Arc<AtomicU64>>,
+    ) {
+        let (upstream, target) = (Arc::clone(upstream), Arc::clone(target));
+        self.forwarded = Some(Forwarded { upstream, target, status, waited });
+        self.bytes_in = bytes_in;
+    }
+
+    pub(crate) fn refused(&mut self, rejection: Rejection) {
+        if let Some(exceeded) = rejection.exceeded() {
+            self.plan = Some(Arc::clone(&exceeded.policy));
+            self.remaining = Some(0);
+        }
+        self.refused = Some(rejection);
+    }
+
+    pub(crate) fn answered(&mut self, status: u16) {
+        self.status = status;
+        self.answered = Some(self.sink.clock.now().monotonic);
+    }
+
+    /// What was refused, or would have been.
+    fn refusal(&self) -> Option<&Rejection> {
+        self.refused.as_ref().or(self.would_deny.as_ref())
+    }
+
+    fn outcome(&self) -> Outcome {
+        match (&self.refused, self.status) {
+            (None, 1..) => Outcome::Ok,
+            (Some(_), 429) => Outcome::Limited,
+            (Some(_), 400..=499) => Outcome::Denied,
+            (_, _) => Outcome::Error,
+        }
+    }
+
+    /// `deny` for what the policy refused; a backend's failure is no denial.
+    fn decision(&self) -> (&'static str, Option<Reason>) {
+        let reason = self.refusal().map(Rejection::reason);
+        match (&self.refused, reason) {
+            (Some(_), Some(reason)) if reason.is_the_gateways() => ("deny", Some(reason)),
+            (None, Some(reason)) => ("would_deny", Some(reason)),
+            (_, reason) => ("allow", reason),
+        }
+    }
+
+    fn count(&self, total: Duration) {
+        let metrics = &self.sink.metrics;
+        let route = self.route.as_ref().map_or(&self.sink.unmatched, |route| &route.metrics);
+        let outcome = self.outcome();
+        route.count_request(&self.method, self.status);
+        route.duration(outcome).observe(total.as_secs_f64());
+        let (decision, reason) = self.decision();
+        route.count_decision(decision, reason);
+        route.count_bytes(self.bytes_in(), self.bytes_out);
+        metrics.overhead.observe(self.overhead(total).as_secs_f64());
+        if outcome == Outcome::Limited {
+            let plan = self.plan.as_deref().unwrap_or("-");
+            metrics.rate_limited.with_label_values(&[route.pattern(), plan]).inc();
+        }
+        if let Some(client) = &self.client_label {
+            let labels = [&**client, self.plan.as_deref().unwrap_or("-"), outcome.as_str()];
+            metrics.client_requests.with_label_values(&labels).inc();
+        }
+        metrics.http_requests_in_flight.with_label_values(&[&*self.listener]).dec();
+    }
+
+    /// The time until the response's head was ready, without the wait for the backend.
+    fn overhead(&self, total: Duration) -> Duration {
+        let head = self.answered.map_or(total, |at| at.saturating_sub(self.started.monotonic));
+        head.saturating_sub(self.forwarded.as_ref().map_or(Duration::ZERO, |f| f.waited))
+    }
+
+    fn bytes_in(&self) -> u64 {
+        self.bytes_in.as_ref().map_or(0, |bytes| bytes.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let total = self.sink.clock.now().monotonic.saturating_sub(self.started.monotonic);
+        self.count(total);
+        if let Some(log) = &self.sink.log {
+            log.write(self, total);
+        }
     }
 }

@@ -93,6 +93,18 @@ impl Reason {
         Self::WrongTokenType,
     ];
 
+    /// Whether the gateway decided it, rather than a backend failing.
+    #[must_use]
+    pub fn is_the_gateways(self) -> bool {
+        !matches!(
+            self,
+            Self::NoHealthyUpstream
+                | Self::UpstreamProtocol
+                | Self::UpstreamTimeout
+                | Self::UpstreamUnreachable
+        )
+    }
+
     /// The word, such as `missing_scope`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -240,6 +252,11 @@ impl Rejection {
             | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
+    }
+
+    /// The line of the rule that refused, where one did.
+    pub(crate) fn rule(&self) -> Option<&str> {
+        if let Self::Denied(denial) = self { Some(&denial.rule) } else { None }
     }
 
     /// Whether `mode: report` lets it through: what depends on the caller's token alone.

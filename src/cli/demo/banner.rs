@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Gateway, Policy};
+use super::Policy;
 use crate::demo::issuer::Issuer;
 use crate::demo::issuer::registry::{ALICE, NIGHTLY_UPLOADER, WEB_APP};
 
@@ -11,7 +11,10 @@ pub(super) struct Banner<'a> {
     pub(super) policy: &'a Policy,
     pub(super) issuer: &'a Issuer,
     pub(super) issuer_url: &'a str,
-    pub(super) gateway: &'a Gateway,
+    /// Where the proxy listens.
+    pub(super) listen: SocketAddr,
+    /// Where metrics and health are.
+    pub(super) admin: Option<SocketAddr>,
 }
 
 impl Banner<'_> {
@@ -39,8 +42,8 @@ impl Banner<'_> {
             "  scopegate {} demo · keys made just now, loopback only, not for production\n  \
              API {}     admin http://{}     issuer {}     config {}\n",
             env!("CARGO_PKG_VERSION"),
-            base(self.gateway.listen),
-            self.gateway.admin,
+            base(self.listen),
+            self.admin.map_or_else(|| "off".to_owned(), |admin| admin.to_string()),
             self.issuer_url,
             self.policy.name(),
         )
@@ -48,7 +51,7 @@ impl Banner<'_> {
 
     /// One line for each kind of answer.
     fn calls(&self) -> String {
-        let base = base(self.gateway.listen);
+        let base = base(self.listen);
         let sheet = format!("{base}/timesheets/42");
         let alice = "-H \"Authorization: Bearer $ALICE\"";
         let nightly = "-H \"Authorization: Bearer $NIGHTLY\"";
@@ -109,9 +112,8 @@ mod tests {
     fn said(policy: &Policy, listen: &str) -> String {
         let url = "http://127.0.0.1:4".to_owned();
         let issuer = Issuer::new(url.clone(), "api".into(), Clock::default()).unwrap();
-        let gateway =
-            Gateway { listen: listen.parse().unwrap(), admin: "127.0.0.1:2".parse().unwrap() };
-        Banner { policy, issuer: &issuer, issuer_url: &url, gateway: &gateway }.text().unwrap()
+        let (listen, admin) = (listen.parse().unwrap(), "127.0.0.1:2".parse().ok());
+        Banner { policy, issuer: &issuer, issuer_url: &url, listen, admin }.text().unwrap()
     }
 
     #[test]

@@ -1,0 +1,127 @@
+//! A client of the administration, for the commands that ask a running gateway.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::answer::GUARD;
+
+/// The gateway could not be asked.
+#[derive(Debug, thiserror::Error)]
+#[error("no gateway answers at {address}: {reason}")]
+pub struct Unreachable {
+    /// Where it was looked for.
+    pub address: SocketAddr,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// Sends one request and reads the whole answer.
+///
+/// # Errors
+/// If nobody listens there, does not answer in time, or does not speak HTTP.
+pub async fn ask(
+    address: SocketAddr,
+    method: Method,
+    path: &str,
+) -> Result<(StatusCode, String), Unreachable> {
+    let address = reachable(address);
+    let unreachable = |reason: String| Unreachable { address, reason };
+    match timeout(ANSWER_WITHIN, exchange(address, method, path)).await {
+        Ok(answered) => answered.map_err(|error| unreachable(error.to_string())),
+        Err(_) => Err(unreachable("it did not answer in time".to_owned())),
+    }
+}
+
+type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+async fn exchange(
+    address: SocketAddr,
+    method: Method,
+    path: &str,
+) -> Result<(StatusCode, String), Fault> {
+    let stream = timeout(CONNECT_WITHIN, TcpStream::connect(address)).await??;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // Ends with the exchange; its error is the exchange's.
+    let connection = tokio::spawn(connection);
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(HOST, address.to_string())
+        .header(GUARD, "1")
+        .body(Empty::<Bytes>::new())?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), LARGEST).collect().await?.to_bytes();
+    connection.abort();
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+}
+
+/// Where a listener can be reached from this machine: one on all addresses, on loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// The largest answer that is read, in bytes.
+const LARGEST: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::{Check, Operations, Refused, Reloaded, open};
+    use super::*;
+    use crate::record::metrics::Metrics;
+
+    struct Stub(Metrics);
+
+    impl Operations for Stub {
+        fn metrics(&self) -> &Metrics {
+            &self.0
+        }
+
+        fn checks(&self) -> Vec<Check> {
+            Vec::new()
+        }
+
+        async fn reload(&self) -> Result<Reloaded, Refused> {
+            Ok(Reloaded { took_ms: 1, added: 0, removed: 0, changed: 0, notes: Vec::new() })
+        }
+    }
+
+    #[tokio::test]
+    async fn asks_a_listener_over_a_socket() {
+        let operations = Arc::new(Stub(Metrics::default()));
+        let listeners = open("0.0.0.0:0".parse().unwrap(), &operations).unwrap();
+        let address = listeners.addresses()[0];
+        let (status, body) = ask(address, Method::GET, "/readyz").await.unwrap();
+        assert_eq!((status, body.as_str()), (StatusCode::OK, "ready\n"));
+        let (status, _) = ask(address, Method::POST, "/reload").await.unwrap();
+        assert_eq!(status, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_an_error() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let error = ask(address, Method::GET, "/readyz").await.unwrap_err().to_string();
+        assert!(error.starts_with(&format!("no gateway answers at {address}: ")), "{error}");
+    }
+}

@@ -1,0 +1,251 @@
+//! An authorization server whose tokens are accepted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use jsonwebtoken::Algorithm;
+use tokio::task::AbortHandle;
+
+use super::claims::Checks;
+use super::fetch::Fetcher;
+use super::key_set::{Found, KeySet};
+use super::keyring::{Asked, Keyring};
+use super::reading::Reading;
+use super::refresh::{Place, Refresher};
+use super::tally::Tally;
+use super::token::Jws;
+use super::watchers::Watchers;
+use super::{key_file, keys, metadata, presets};
+use crate::clock::{Clock, Now};
+use crate::config::{self, IdentityHeader, KeySource, Problem};
+use crate::identity::Identity;
+use crate::record::metrics::Metrics;
+use crate::rejection::{Rejection, TokenFault};
+
+/// An authorization server whose tokens are accepted: its settings and its keys.
+#[derive(Debug)]
+pub struct Issuer {
+    /// Different for every instance of the process.
+    id: u64,
+    config: config::Issuer,
+    headers: Vec<IdentityHeader>,
+    checks: Checks,
+    reading: Reading,
+    pub(super) keyring: Arc<Keyring>,
+    tally: Tally,
+    watchers: Arc<Watchers>,
+    task: OnceLock<Option<AbortHandle>>,
+}
+
+impl Issuer {
+    /// An issuer that has not fetched anything yet; reads a static key file.
+    ///
+    /// # Errors
+    /// E042 if a static key file cannot be used, E022 if the preset is not known.
+    #[expect(clippy::result_large_err, reason = "made once per issuer and load")]
+    pub fn new(
+        config: &config::Issuer,
+        headers: &[IdentityHeader],
+        clock: &Clock,
+        metrics: &Metrics,
+    ) -> Result<Self, Problem> {
+        let preset = presets::find(&config.preset).ok_or_else(|| unknown_preset(config))?;
+        let reading = Reading::new(config, preset, headers);
+        let watchers = Arc::new(Watchers::new(metrics, reading.issuer()));
+        let keyring = match &config.keys {
+            KeySource::Discovery | KeySource::Metadata(_) | KeySource::Url(_) => {
+                Keyring::new(config.max_stale, clock)
+            }
+            KeySource::File(path) => {
+                let keys = key_file::read(path, &config.algorithms).map_err(|problem| *problem)?;
+                watchers.skipped(keys.skipped);
+                Keyring::fixed(keys.usable, clock)
+            }
+        };
+        Ok(Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            config: config.clone(),
+            headers: headers.to_vec(),
+            checks: Checks::new(config, preset),
+            keyring: Arc::new(keyring),
+            tally: Tally::new(metrics, reading.issuer()),
+            reading,
+            watchers,
+            task: OnceLock::new(),
+        })
+    }
+
+    /// Whether this issuer was made from the same settings, so that a reload can keep its state.
+    /// Never true of an issuer with a key file, which is read again instead.
+    #[must_use]
+    pub fn is_made_from(&self, config: &config::Issuer, headers: &[IdentityHeader]) -> bool {
+        let is_file = matches!(config.keys, KeySource::File(_));
+        !is_file && self.config == *config && self.headers == headers
+    }
+
+    /// Starts fetching keys in the background, on the runtime of the caller. Later calls do
+    /// nothing. The work ends when the issuer is dropped.
+    pub fn start(self: &Arc<Self>) {
+        self.task.get_or_init(|| {
+            let Some(place) = self.place() else {
+                self.watchers.succeeded(&self.keyring.latest(), true, self.keyring.clock.now());
+                return None;
+            };
+            self.keyring.start();
+            Some(tokio::spawn(self.refresher(place).run()).abort_handle())
+        });
+    }
+
+    /// The name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        self.reading.issuer()
+    }
+
+    /// What is known of the issuer's keys.
+    #[must_use]
+    pub fn status(&self) -> IssuerStatus {
+        let set = self.keyring.latest();
+        let serving = self.config.algorithms.iter().filter(|algorithm| set.serves(**algorithm));
+        IssuerStatus {
+            ready: self.keyring.is_ready(self.keyring.clock.now()),
+            keys: set.len(),
+            algorithms: serving.map(|algorithm| format!("{algorithm:?}")).collect(),
+            problem: self.keyring.problem(),
+        }
+    }
+
+    /// Waits until the first attempt to fetch keys has ended, well or badly. Returns at once for an
+    /// issuer with a key file, and never before [`start`](Self::start).
+    pub async fn first_attempt(&self) {
+        self.keyring.first_attempt().await;
+    }
+
+    /// Where to fetch keys; `None` for a key file.
+    fn place(&self) -> Option<Place> {
+        match &self.config.keys {
+            KeySource::Discovery => Some(Place::Metadata(metadata::well_known(self.url()).into())),
+            KeySource::Metadata(url) => Some(Place::Metadata(vec![url.value.clone()])),
+            KeySource::Url(url) => Some(Place::Keys(url.value.clone())),
+            KeySource::File(_) => None,
+        }
+    }
+
+    /// What runs in the background. It shares the keyring, not the issuer, which it must not keep.
+    fn refresher(&self, place: Place) -> Refresher {
+        Refresher {
+            keyring: Arc::clone(&self.keyring),
+            fetcher: Fetcher::new(self.config.insecure, &self.keyring.clock),
+            watchers: Arc::clone(&self.watchers),
+            issuer_url: self.url().into(),
+            place,
+            algorithms: self.config.algorithms.clone(),
+        }
+    }
+}
+
+/// What verifying tokens needs.
+impl Issuer {
+    /// Different for every instance of the process.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The issuer identifier.
+    pub(super) fn url(&self) -> &str {
+        self.reading.issuer_url()
+    }
+
+    /// The counters of this issuer's tokens.
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Which set of keys may be used at `now`, if there is one.
+    pub(super) fn generation(&self, now: Now) -> Option<u64> {
+        self.keyring.generation(now)
+    }
+
+    /// Verifies a token that says it is from this issuer. Returns who it speaks for, and the
+    /// generation of the keys that said so.
+    pub(super) async fn verify(
+        &self,
+        jws: Jws<'_>,
+        now: Now,
+    ) -> Result<(Identity, u64), Rejection> {
+        let generation = self.check_signature(&jws, now).await?;
+        // From here on the claims are the issuer's own words.
+        let window = self.checks.check(&jws.header, &jws.claims, now.unix);
+        let identity = window.and_then(|window| self.reading.identity(jws.claims, window));
+        Ok((identity.map_err(Rejection::Token)?, generation))
+    }
+
+    async fn check_signature(&self, jws: &Jws<'_>, now: Now) -> Result<u64, Rejection> {
+        let algorithm = keys::algorithm(&jws.header.alg)
+            .filter(|algorithm| self.config.algorithms.contains(algorithm))
+            .ok_or(Rejection::Token(TokenFault::AlgorithmRefused))?;
+        let set = self.set_for(jws.header.kid.as_deref(), algorithm, now).await?;
+        let fault = match set.find(jws.header.kid.as_deref(), algorithm) {
+            Found::Key(key) if key.verifies(jws.signed, jws.signature, algorithm) => {
+                return Ok(set.generation);
+            }
+            Found::Key(_) => TokenFault::BadSignature,
+            Found::Unfit => TokenFault::AlgorithmRefused,
+            Found::Ambiguous | Found::Missing => TokenFault::UnknownKey,
+        };
+        Err(Rejection::Token(fault))
+    }
+
+    /// The keys to look in: those at hand, or, if they lack the one that is asked for, those that a
+    /// refresh brings.
+    async fn set_for(
+        &self,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+        now: Now,
+    ) -> Result<Arc<KeySet>, Rejection> {
+        let set = self.keyring.usable_soon(now).await?;
+        match set.find(kid, algorithm) {
+            // Asking the issuer again would not help.
+            Found::Key(_) | Found::Unfit | Found::Ambiguous => return Ok(set),
+            Found::Missing => {}
+        }
+        match self.keyring.refresh().await {
+            Asked::Refreshed | Asked::TimedOut => {}
+            Asked::Throttled { is_first: true } => self.watchers.throttled(kid),
+            Asked::Throttled { is_first: false } => {}
+        }
+        self.keyring.usable_soon(now).await
+    }
+}
+
+impl Drop for Issuer {
+    fn drop(&mut self) {
+        if let Some(Some(task)) = self.task.get() {
+            task.abort();
+        }
+    }
+}
+
+/// The state of an issuer's keys, for people.
+#[derive(Clone, Debug)]
+pub struct IssuerStatus {
+    /// Whether tokens can be verified now.
+    pub ready: bool,
+    /// The number of keys that can verify tokens.
+    pub keys: usize,
+    /// The algorithms that those keys are for.
+    pub algorithms: Vec<String>,
+    /// Why the last refresh failed, if it did. No secret and no text from the issuer, except for
+    /// the name that it gives itself if that is not the configured one.
+    pub problem: Option<String>,
+}
+
+fn unknown_preset(config: &config::Issuer) -> Problem {
+    let names: Vec<_> = presets::preset_names().collect();
+    Problem::new("E022", config.preset.at, format!("no preset is called `{}`", *config.preset))
+        .label("not a preset")
+        .help(format!("presets: {}", names.join(", ")))
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);

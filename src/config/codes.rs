@@ -1,0 +1,389 @@
+//! What each code of a problem means, with YAML that is wrong and YAML that is right.
+
+/// The explanation of a code.
+pub(crate) struct Code {
+    /// `E012` or `A101`.
+    pub(crate) code: &'static str,
+    /// What is wrong, in a few words.
+    pub(crate) title: &'static str,
+    /// Why it is wrong, in a paragraph.
+    pub(crate) text: &'static str,
+    /// An example of it.
+    pub(crate) wrong: &'static str,
+    /// The example as it should be.
+    pub(crate) right: &'static str,
+}
+
+/// The explanation of `code`, in whatever case.
+pub(crate) fn explain(code: &str) -> Option<&'static Code> {
+    CODES.iter().find(|known| known.code.eq_ignore_ascii_case(code))
+}
+
+const fn code(
+    code: &'static str,
+    title: &'static str,
+    text: &'static str,
+    wrong: &'static str,
+    right: &'static str,
+) -> Code {
+    Code { code, title, text, wrong, right }
+}
+
+/// Every code, in order.
+pub(crate) static CODES: &[Code] = &[
+    code(
+        "E001",
+        "unknown key",
+        "A key that the gateway does not know would be ignored, and a setting that is ignored \
+         protects nothing. So every key must be one of the language; `scopegate help routes` lists \
+         those of a section.",
+        "/orders/**:\n  upstreem: orders",
+        "/orders/**:\n  upstream: orders",
+    ),
+    code(
+        "E002",
+        "a name that nothing has",
+        "Routes, clients and rules name upstreams, plans, issuers and rules. The name must be \
+         defined in the same configuration, spelled the same.",
+        "upstreams: { orders: http://orders:3000 }\nroutes:\n  /orders/**: { upstream: order, GET: orders:read }",
+        "upstreams: { orders: http://orders:3000 }\nroutes:\n  /orders/**: { upstream: orders, GET: orders:read }",
+    ),
+    code(
+        "E003",
+        "a route that does not say who may call it",
+        "Nothing is open by omission. A route has a rule for each method, or `allow` for all, or \
+         `public: true`.",
+        "/reports/**:\n  upstream: orders",
+        "/reports/**:\n  upstream: orders\n  allow: { token: any }",
+    ),
+    code(
+        "E004",
+        "the file cannot be read as YAML",
+        "The place is where the reading stopped; the cause is often a little before it: a bracket \
+         or quote that is not closed, or a line that is indented by chance. Inside [ ] and { }, \
+         values with braces need quotes.",
+        "issuers:\n  main: { url: ${ISSUER}, audience: api }",
+        "issuers:\n  main: { url: \"${ISSUER}\", audience: api }",
+    ),
+    code(
+        "E005",
+        "something is written twice",
+        "Of two values of one key only one could hold, and a reader could not tell which. The same \
+         goes for two rules for one method, and for two spellings of one header.",
+        "/orders/**:\n  GET: orders:read\n  GET, POST: orders:write",
+        "/orders/**:\n  GET: orders:read\n  POST: orders:write",
+    ),
+    code(
+        "E006",
+        "a value of the wrong type",
+        "The value is a list where text is needed, a number where a mapping is needed, or nothing \
+         at all. Only `true` and `false` are truth values; `yes` and `on` are text.",
+        "keep_authorization: yes",
+        "keep_authorization: true",
+    ),
+    code(
+        "E007",
+        "something is missing",
+        "A part without which the rest means nothing: an issuer's `url`, an upstream's `targets`, a \
+         certificate's `key`, the routes.",
+        "tls: { cert: tls.crt }",
+        "tls: { cert: tls.crt, key: tls.key }",
+    ),
+    code(
+        "E008",
+        "a value that is not one of the language",
+        "The value has the right type but does not read as what is needed: a word that is not in \
+         the list, an address without a port, a network with bits behind its mask.",
+        "listen: :8443",
+        "listen: 0.0.0.0:8443",
+    ),
+    code(
+        "E009",
+        "an included file cannot be read",
+        "The paths of `include` are relative to the file that has it. `*` stands for any part of a \
+         file's name, not of a directory's.",
+        "include: [\"*/routes.yaml\"]",
+        "include: [routes.d/*.yaml]",
+    ),
+    code(
+        "E010",
+        "a pattern that no request can match",
+        "Patterns are canonical paths: no empty, `.` or `..` segments, no encoded characters, no \
+         `;` or `\\`, because requests with them are refused. `{name}` stands for one whole \
+         segment, `**` for all that follow.",
+        "/orders/*/items: { GET: orders:read }",
+        "/orders/{id}/items: { GET: orders:read }",
+    ),
+    code(
+        "E011",
+        "not a method",
+        "Methods are case-sensitive (RFC 9110 section 9.1) and written in capitals, several \
+         separated by commas. TRACE and CONNECT are never forwarded.",
+        "/orders/**: { get: orders:read }",
+        "/orders/**: { GET: orders:read }",
+    ),
+    code(
+        "E012",
+        "a list that does not say all or any",
+        "Half of the readers of `[a, b]` think that both are needed, the other half that one is \
+         enough. So a rule says it.",
+        "GET: [orders:read, orders:admin]",
+        "GET: { any: [orders:read, orders:admin] }",
+    ),
+    code(
+        "E013",
+        "a rule that does not mean what it seems to",
+        "A rule is a scope, or a mapping whose keys are all needed. `public` stands alone, a string \
+         is one scope, and a condition on a claim has one key.",
+        "GET: public",
+        "GET: { public: true }",
+    ),
+    code(
+        "E014",
+        "two settings that contradict each other",
+        "Both could not hold: `issuer` beside `issuers`, `public` beside a rule for GET, two places \
+         for the same keys.",
+        "/catalog/**: { public: true, GET: catalog:read }",
+        "/catalog/**: { public: true, POST: catalog:write }",
+    ),
+    code(
+        "E015",
+        "a rule that uses itself",
+        "Named rules may use each other, but not in a circle: a rule must end in what a token has.",
+        "rules:\n  staff: { use: admin }\n  admin: { use: staff }",
+        "rules:\n  staff: { use: admin }\n  admin: { role: admin }",
+    ),
+    code(
+        "E016",
+        "a parameter that the pattern does not have",
+        "`\"{tenant}\"` as a claim's value stands for the segment of the path that the pattern \
+         calls `{tenant}`.",
+        "/invoices/**: { allow: { claim: { tenant: \"{tenant}\" } } }",
+        "/tenants/{tenant}/invoices/**: { allow: { claim: { tenant: \"{tenant}\" } } }",
+    ),
+    code(
+        "E017",
+        "a prefix that is not how the pattern begins",
+        "`strip_prefix` removes whole segments from the beginning of the path, and they must be \
+         the literal beginning of the pattern.",
+        "/v1/orders/**: { strip_prefix: /v2, GET: orders:read }",
+        "/v1/orders/**: { strip_prefix: /v1, GET: orders:read }",
+    ),
+    code(
+        "E018",
+        "a route that does not say where it goes",
+        "With one upstream, routes need not name it. With several, each does.",
+        "/orders/**: { GET: orders:read }",
+        "/orders/**: { upstream: orders, GET: orders:read }",
+    ),
+    code(
+        "E020",
+        "an issuer without audience",
+        "Without `audience`, a token that the same issuer made for any other API would be good \
+         here (RFC 9068 section 4). Use the identifier under which the API is registered; \
+         `scopegate token inspect` shows `aud` of a real token.",
+        "issuer: https://id.example.com/realms/prod",
+        "issuer: https://id.example.com/realms/prod\naudience: https://api.example.com",
+    ),
+    code(
+        "E021",
+        "an issuer over plain http",
+        "Keys that are fetched over plain http can be replaced on the way, and then anyone makes \
+         tokens. Loopback is exempt; for tests on a closed network there is `insecure: true`.",
+        "issuers:\n  main: { url: \"http://id.example.com\", audience: api }",
+        "issuers:\n  main: { url: \"https://id.example.com\", audience: api }",
+    ),
+    code(
+        "E022",
+        "a URL that cannot be used",
+        "Issuers and documents have absolute URLs without user, query or fragment (RFC 8414 section \
+         2); upstreams have `http://host:port` and nothing behind it.",
+        "upstream: http://orders:3000/v1",
+        "upstream: http://orders:3000",
+    ),
+    code(
+        "E023",
+        "an algorithm that proves nothing",
+        "`none` accepts tokens that nobody signed, and with HS256 whoever can check a token can \
+         make one (RFC 8725 section 3).",
+        "algorithms: [HS256]",
+        "algorithms: [ES256]",
+    ),
+    code(
+        "E024",
+        "plaintext that is not written out",
+        "Bearer tokens on an unencrypted network can be copied (RFC 6750 section 5.3). If something \
+         in front of the gateway ends TLS, say so.",
+        "listen: 0.0.0.0:8080",
+        "listen: 0.0.0.0:8080\ntls: off",
+    ),
+    code(
+        "E030",
+        "an environment variable that is not set",
+        "A value that is silently empty is a setting that is silently gone. Set the variable, or \
+         write a default.",
+        "audience: ${AUDIENCE}",
+        "audience: ${AUDIENCE:-https://api.example.com}",
+    ),
+    code(
+        "E031",
+        "a file of a value that cannot be read",
+        "`${file:/path}` and `${cred:name}` are read by the gateway's own user, up to 64 KiB of \
+         UTF-8; line ends at the end are dropped. `${cred:name}` is a file in \
+         $CREDENTIALS_DIRECTORY, where systemd puts credentials.",
+        "audience: ${file:/run/secrets/audiense}",
+        "audience: ${file:/run/secrets/audience}",
+    ),
+    code(
+        "E032",
+        "not a variable",
+        "`${NAME}`, `${NAME:-default}`, `${file:/path}` and `${cred:name}` are known. For the \
+         characters themselves write `$${`.",
+        "audience: ${api audience}",
+        "audience: ${API_AUDIENCE}",
+    ),
+    code(
+        "E041",
+        "the issuer calls itself by another name",
+        "The metadata's `issuer` must equal the configured URL exactly (RFC 8414 section 3.3), and \
+         so must the `iss` of tokens. A trailing `/` matters: copy the server's value.",
+        "issuer: https://id.example.com/realms/prod/",
+        "issuer: https://id.example.com/realms/prod",
+    ),
+    code(
+        "E050",
+        "two routes for exactly the same paths",
+        "The names of parameters do not tell patterns apart, and the order of routes never matters. \
+         Merge the routes, or make one more specific.",
+        "/orders/{id}: { GET: orders:read }\n/orders/{name}: { DELETE: orders:write }",
+        "/orders/{id}: { GET: orders:read, DELETE: orders:write }",
+    ),
+    code(
+        "E051",
+        "two routes that cannot be ranked",
+        "A route that ignores case and one that is written in another case match the same paths, \
+         and neither is more specific.",
+        "/Orders: { case_insensitive: true, GET: orders:read }\n/orders: { GET: orders:admin }",
+        "/orders: { case_insensitive: true, GET: orders:read }",
+    ),
+    code(
+        "E060",
+        "a number without a unit",
+        "Durations are `500ms`, `30s`, `5m`, `1h`, `1d`; sizes `64KiB`, `10MiB`, `1GiB` or a number \
+         of bytes; rates `50/s`, `60/min`, `1000/h`, `100000/day`.",
+        "timeout: 30",
+        "timeout: 30s",
+    ),
+    code(
+        "E061",
+        "a value out of range",
+        "The value reads well, but is more or less than makes sense: a clock skew above 5m, a \
+         timeout of nothing, a rate of none.",
+        "leeway: 1h",
+        "leeway: 1m",
+    ),
+    code(
+        "E070",
+        "a template without quotes",
+        "To YAML, `{sub}` is a mapping with the key `sub`. Quotes make it text.",
+        "identity_headers: { X-User: {sub} }",
+        "identity_headers: { X-User: \"{sub}\" }",
+    ),
+    code(
+        "E071",
+        "a header that cannot carry an identity",
+        "Headers that frame or route the message, or that the gateway writes itself, are not for \
+         claims. `_` is refused because many servers drop such headers or take `_` for `-`.",
+        "identity_headers: { Host: \"{sub}\" }",
+        "identity_headers: { X-User: \"{sub}\" }",
+    ),
+    code(
+        "E072",
+        "a template that cannot be read",
+        "A template is text with `{names}` of claims; `{{` and `}}` stand for braces. Other than \
+         printable ASCII no header can carry.",
+        "identity_headers: { X-User: \"{sub\" }",
+        "identity_headers: { X-User: \"{sub}\" }",
+    ),
+    code(
+        "E090",
+        "not supported yet",
+        "The language reserves it, but this version would not act on it. What is written in the \
+         file must be what is enforced, so it is refused.",
+        "upstream: https://orders:3000",
+        "upstream: http://orders:3000",
+    ),
+    code(
+        "A101",
+        "an issuer over plain http",
+        "`insecure: true` lets keys be fetched over plain http, where they can be replaced on the \
+         way. For tests only.",
+        "issuers:\n  main: { url: \"http://id.test\", audience: api, insecure: true }",
+        "issuers:\n  main: { url: \"https://id.test\", audience: api }",
+    ),
+    code(
+        "A120",
+        "a public method that writes",
+        "Anyone may change something without a token. If that is meant, as for a webhook that is \
+         signed otherwise, silence the warning in the file.",
+        "/hooks: { POST: { public: true } }",
+        "# scopegate: allow A120\n/hooks: { POST: { public: true } }",
+    ),
+    code(
+        "A140",
+        "the other slash leads to a weaker rule",
+        "`/admin` and `/admin/` are different paths to the gateway but the same to many backends. \
+         One is protected, the other falls to a wildcard that asks for less.",
+        "/admin: { GET: admin }\n/**: { public: true }",
+        "/admin/**: { GET: admin }\n/**: { public: true }",
+    ),
+    code(
+        "A220",
+        "an admin port that is not on loopback",
+        "The admin port has metrics and health but no authentication. On anything but loopback, \
+         a network of your own must keep strangers away.",
+        "admin: 0.0.0.0:8081",
+        "admin: 127.0.0.1:8081",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::{CODES, explain};
+
+    /// Every code that the sources push.
+    fn pushed(directory: &std::path::Path, found: &mut std::collections::BTreeSet<String>) {
+        for entry in std::fs::read_dir(directory).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                pushed(&path, found);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for word in text.split('"').filter(|word| word.len() == 4) {
+                let digits = word[1..].bytes().all(|byte| byte.is_ascii_digit());
+                if digits && word.starts_with(['E', 'A']) {
+                    found.insert(word.to_owned());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_code_is_explained() {
+        let mut found = std::collections::BTreeSet::new();
+        let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+        pushed(std::path::Path::new(sources), &mut found);
+        assert!(found.len() >= 38);
+        for code in found {
+            assert!(explain(&code).is_some(), "{code} is not explained");
+        }
+    }
+
+    #[test]
+    fn codes_are_in_order_and_differ() {
+        let codes: Vec<_> = CODES.iter().map(|code| code.code).collect();
+        let key = |code: &&str| (code.starts_with('A'), (*code).to_owned());
+        assert!(codes.windows(2).all(|pair| key(&pair[0]) < key(&pair[1])));
+    }
+}

@@ -1,0 +1,169 @@
+//! Addresses, networks and URLs.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::Uri;
+use http::uri::Authority;
+use ipnet::IpNet;
+
+use super::reading::Fault;
+use super::{UpstreamTarget, is_loopback};
+
+/// `127.0.0.1:8443` or `[::1]:8443`.
+pub(super) fn parse_address(text: &str) -> Result<SocketAddr, Fault> {
+    text.parse().map_err(|_| {
+        let digits = text.trim_start_matches(':');
+        let what = "is not an address and a port";
+        match digits.parse::<u16>() {
+            Ok(port) => Fault::new("E008", what, format!("did you mean `0.0.0.0:{port}`?")),
+            Err(_) => Fault::new("E008", what, "expected an IP address, such as `127.0.0.1:8443`"),
+        }
+    })
+}
+
+/// `10.0.0.0/8`, or one address.
+pub(super) fn parse_network(text: &str) -> Result<IpNet, Fault> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(IpNet::from(address));
+    }
+    let network: IpNet = text.parse().map_err(|_| {
+        Fault::new("E008", "is not a network", "expected `10.0.0.0/8`, `2001:db8::/32`, an address")
+    })?;
+    if network.addr() != network.network() {
+        let label = format!("did you mean `{}`?", network.trunc());
+        return Err(Fault::new("E008", "has bits behind its mask", label));
+    }
+    Ok(network)
+}
+
+/// An absolute URL of a server, without user, query or fragment.
+pub(super) fn parse_url(text: &str) -> Result<Uri, Fault> {
+    let fault = |what: &'static str, label: &'static str| Fault::new("E022", what, label);
+    if text.contains('#') {
+        return Err(fault("has a fragment", "`#` and what follows has no meaning here"));
+    }
+    let uri: Uri =
+        text.parse().map_err(|_| fault("is not a URL", "expected `https://host/path`"))?;
+    if !matches!(uri.scheme_str(), Some("https" | "http")) {
+        return Err(fault("is not an absolute URL", "expected `https://...`"));
+    }
+    let authority = uri.authority().map_or("", Authority::as_str);
+    if authority.contains('@') {
+        return Err(fault("has a user in it", "credentials do not belong into a URL"));
+    }
+    let host = uri.host().unwrap_or_default();
+    if host.is_empty() {
+        return Err(fault("has no host", "expected `https://host/path`"));
+    }
+    // `Uri` keeps a port that is no port, and says that there is none.
+    if authority.len() > host.len() && uri.port_u16().is_none() {
+        return Err(fault("has no valid port", "expected 1 to 65535"));
+    }
+    if uri.query().is_some() {
+        return Err(fault("has a query", "expected a URL without `?`"));
+    }
+    Ok(uri)
+}
+
+/// Whether a URL is read in plaintext over a network: `http` to a host that is not this one.
+pub(super) fn is_exposed(url: &Uri) -> bool {
+    if url.scheme_str() != Some("http") {
+        return false;
+    }
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    match host.parse::<IpAddr>() {
+        Ok(address) => !is_loopback(address),
+        Err(_) => !host.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+/// `http://host:port` with nothing behind it.
+pub(super) fn parse_target(text: &str) -> Result<UpstreamTarget, Fault> {
+    let later = |what: &'static str| Fault::new("E090", what, "expected `http://host:port`");
+    if text.starts_with("https://") {
+        return Err(later("is https to a backend, which is not supported yet"));
+    }
+    if text.starts_with("unix:") {
+        return Err(later("is a unix socket, which is not supported yet"));
+    }
+    let url = parse_url(text)?;
+    if !matches!(url.path(), "" | "/") {
+        return Err(Fault::new("E022", "has a path", "expected `http://host:port` alone"));
+    }
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
+    let port = url.port_u16().unwrap_or(80);
+    if port == 0 {
+        return Err(Fault::new("E022", "has port 0", "expected the backend's port"));
+    }
+    Ok(UpstreamTarget { host, port })
+}
+
+/// The base URL that clients use, without a trailing slash.
+pub(super) fn parse_public_url(text: &str) -> Result<String, Fault> {
+    parse_url(text)?;
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_ports() {
+        assert!(parse_address("127.0.0.1:0").is_ok());
+        assert!(parse_address("[::]:8443").is_ok());
+        assert_eq!(parse_address(":8443").unwrap_err().label, "did you mean `0.0.0.0:8443`?");
+        assert!(parse_address("localhost:8443").is_err());
+    }
+
+    #[test]
+    fn networks_have_no_bits_behind_the_mask() {
+        assert_eq!(parse_network("10.0.0.1").unwrap().to_string(), "10.0.0.1/32");
+        assert!(parse_network("10.0.0.0/8").is_ok());
+        assert_eq!(parse_network("10.1.0.0/8").unwrap_err().label, "did you mean `10.0.0.0/8`?");
+        assert!(parse_network("10.0.0.0/33").is_err());
+    }
+
+    #[test]
+    fn urls_are_absolute_and_bare() {
+        assert!(parse_url("https://id.example.com/realms/prod").is_ok());
+        for text in [
+            "id.example.com",
+            "/x",
+            "https://",
+            "https://u:p@h/",
+            "https://h/?q",
+            "https://h/#f",
+            "ftp://h/",
+            "https://h:/",
+            "https://a b/",
+            "",
+        ] {
+            assert_eq!(parse_url(text).unwrap_err().code, "E022", "{text}");
+        }
+    }
+
+    #[test]
+    fn plaintext_is_for_loopback() {
+        let exposed = |text: &str| is_exposed(&parse_url(text).unwrap());
+        assert!(exposed("http://id.example.com/"));
+        assert!(exposed("http://10.0.0.1/"));
+        assert!(exposed("http://localhost.example.com/"));
+        assert!(!exposed("http://127.0.0.1:8082/"));
+        assert!(!exposed("http://[::1]/"));
+        assert!(!exposed("http://localhost:8082"));
+        assert!(!exposed("https://id.example.com/"));
+    }
+
+    #[test]
+    fn targets_are_host_and_port() {
+        let target = parse_target("http://[::1]:3000/").unwrap();
+        assert_eq!((target.host.as_str(), target.port), ("::1", 3000));
+        assert_eq!(parse_target("http://orders").unwrap().port, 80);
+        assert_eq!(parse_target("https://orders").unwrap_err().code, "E090");
+        assert_eq!(parse_target("unix:/run/x").unwrap_err().code, "E090");
+        assert_eq!(parse_target("http://orders/v1").unwrap_err().code, "E022");
+        assert_eq!(parse_target("http://orders:0").unwrap_err().code, "E022");
+        assert_eq!(parse_target("http://orders:99999").unwrap_err().code, "E022");
+    }
+}

@@ -1,0 +1,261 @@
+//! Routes that match the same paths.
+//!
+//! Of two patterns that match a path the more specific one wins: segment by segment from the left,
+//! a literal beats a parameter, a parameter beats `**`, and a host beats no host. What this order
+//! cannot tell apart is an error, so that the order of a file never matters.
+
+use std::collections::HashMap;
+
+use http::Method;
+
+use super::reading::Reading;
+use super::{Config, Pattern, Problem, Public, Route, Rule, RuleKind, Segment, TokenKind};
+
+/// Checks that the order is total, and that no trailing slash leads to a weaker rule.
+pub(super) fn check(reading: &mut Reading<'_>, config: &Config) {
+    check_same(reading, config);
+    check_case(reading, config);
+    check_slashes(reading, config);
+}
+
+/// Two patterns that differ in the names of parameters alone.
+fn check_same(reading: &mut Reading<'_>, config: &Config) {
+    let mut first: HashMap<String, &Route> = HashMap::new();
+    for route in &config.routes {
+        let shape = shape(&route.pattern);
+        match first.get(&shape) {
+            None => {
+                first.insert(shape, route);
+            }
+            Some(other) => {
+                let problem = same_paths(reading, other, route);
+                reading.note(problem.help("merge them, or make one more specific"));
+            }
+        }
+    }
+}
+
+fn same_paths(reading: &Reading<'_>, first: &Route, again: &Route) -> Problem {
+    let label = |what: &str, route: &Route| match first.pattern.at.file == again.pattern.at.file {
+        true => format!("{what} here (line {})", route.pattern.at.line),
+        false => format!("{what} here ({})", reading.sources.cite(route.pattern.at)),
+    };
+    Problem::new("E050", again.pattern.at, "two routes match exactly the same paths")
+        .label(label("again", again))
+        .also(first.pattern.at, label("first defined", first))
+}
+
+fn shape(pattern: &Pattern) -> String {
+    let mut shape = pattern.host.clone().unwrap_or_default();
+    for segment in &pattern.segments {
+        shape.push('/');
+        shape.push_str(match segment {
+            Segment::Literal(text) => text,
+            Segment::Param(_) => "{}",
+            Segment::Rest => "**",
+        });
+    }
+    shape
+}
+
+/// Two patterns that a path can match in different cases: neither literal is the more specific.
+fn check_case(reading: &mut Reading<'_>, config: &Config) {
+    for (index, route) in config.routes.iter().enumerate() {
+        if !route.case_insensitive {
+            continue;
+        }
+        for (other_index, other) in config.routes.iter().enumerate() {
+            let is_second = other.case_insensitive && other_index <= index;
+            if index == other_index || is_second || !clash(&route.pattern, &other.pattern) {
+                continue;
+            }
+            reading.note(
+                Problem::new("E051", route.pattern.at, "two routes match the same paths")
+                    .label("matches in any case")
+                    .also(other.pattern.at, "this too, and neither is more specific")
+                    .help("write both in the same case"),
+            );
+        }
+    }
+}
+
+/// Whether some path matches both, of which one folds case, and a literal differs in case alone.
+fn clash(a: &Pattern, b: &Pattern) -> bool {
+    if a.host != b.host {
+        return false;
+    }
+    let mut differs = false;
+    let (mut left, mut right) = (a.segments.iter(), b.segments.iter());
+    loop {
+        match (left.next(), right.next()) {
+            (None, None) | (Some(Segment::Rest), _) | (_, Some(Segment::Rest)) => return differs,
+            (Some(Segment::Literal(a)), Some(Segment::Literal(b))) => {
+                if !a.eq_ignore_ascii_case(b) {
+                    return false;
+                }
+                differs |= a != b;
+            }
+            (Some(Segment::Literal(text)), Some(Segment::Param(_)))
+            | (Some(Segment::Param(_)), Some(Segment::Literal(text))) => {
+                if text.is_empty() {
+                    return false;
+                }
+            }
+            (Some(Segment::Param(_)), Some(Segment::Param(_))) => {}
+            (None, Some(_)) | (Some(_), None) => return false,
+        }
+    }
+}
+
+/// Warns where `/x` is protected and `/x/` falls to a route that asks for less, or the reverse:
+/// many backends answer both alike.
+fn check_slashes(reading: &mut Reading<'_>, config: &Config) {
+    let weak: Vec<&Route> =
+        config.routes.iter().filter(|route| weakest(config, route) < Strength::Rule).collect();
+    if weak.is_empty() {
+        return;
+    }
+    for route in &config.routes {
+        let Some(sibling) = sibling(&route.pattern) else { continue };
+        if !weak.iter().any(|other| covers(&other.pattern, &sibling)) {
+            continue;
+        }
+        let Some(other) = most_specific(config, &sibling) else { continue };
+        if is_weaker(config, other, route) {
+            let (text, at) = (&route.pattern.text, route.pattern.at);
+            let message = format!("{} asks for less than {text}", slashed(text));
+            reading.note(
+                Problem::new("A140", at, message)
+                    .label("many backends take both for the same")
+                    .also(other.pattern.at, "it is matched here")
+                    .help(format!(
+                        "protect {} alike, or write the pattern with `/**`",
+                        slashed(text)
+                    )),
+            );
+        }
+    }
+}
+
+/// The other spelling of a pattern: with a slash at its end, or without.
+fn slashed(text: &str) -> String {
+    text.strip_suffix('/').map_or_else(|| format!("{text}/"), str::to_owned)
+}
+
+fn sibling(pattern: &Pattern) -> Option<Pattern> {
+    let mut sibling = pattern.clone();
+    match pattern.segments.as_slice() {
+        [] | [.., Segment::Rest] => return None,
+        [Segment::Literal(only)] if only.is_empty() => return None,
+        [.., Segment::Literal(last)] if last.is_empty() => {
+            sibling.segments.pop();
+        }
+        [.., Segment::Literal(_) | Segment::Param(_)] => {
+            sibling.segments.push(Segment::Literal(String::new()));
+        }
+    }
+    Some(sibling)
+}
+
+/// Whether every path of `narrow` also matches `wide`.
+fn covers(wide: &Pattern, narrow: &Pattern) -> bool {
+    if wide.host.is_some() && wide.host != narrow.host {
+        return false;
+    }
+    let mut segments = narrow.segments.iter();
+    for segment in &wide.segments {
+        let fits = match (segment, segments.next()) {
+            (Segment::Rest, _) => return true,
+            (Segment::Literal(a), Some(Segment::Literal(b))) => a == b,
+            (Segment::Param(_), Some(Segment::Literal(text))) => !text.is_empty(),
+            (Segment::Param(_), Some(Segment::Param(_))) => true,
+            (Segment::Literal(_) | Segment::Param(_), Some(_) | None) => false,
+        };
+        if !fits {
+            return false;
+        }
+    }
+    segments.next().is_none()
+}
+
+fn most_specific<'c>(config: &'c Config, pattern: &Pattern) -> Option<&'c Route> {
+    let matching = config.routes.iter().filter(|route| covers(&route.pattern, pattern));
+    matching.max_by_key(|route| rank(&route.pattern))
+}
+
+/// Greater is more specific.
+fn rank(pattern: &Pattern) -> (bool, Vec<u8>) {
+    let segments = pattern.segments.iter().map(|segment| match segment {
+        Segment::Literal(_) => 3,
+        Segment::Param(_) => 2,
+        Segment::Rest => 0,
+    });
+    // A pattern that ends is more specific than one that goes on with `**`.
+    (pattern.host.is_some(), segments.chain([1]).collect())
+}
+
+/// How much a route asks of a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Strength {
+    Nothing,
+    AnyToken,
+    Rule,
+    Refused,
+}
+
+fn is_weaker(config: &Config, other: &Route, route: &Route) -> bool {
+    let named = route.methods.iter().flat_map(|rule| &rule.methods).map(|method| &method.value);
+    named.chain([&Method::GET, &Method::POST]).any(|method| {
+        let own = strength(config, route, method);
+        own != Strength::Refused && strength(config, other, method) < own
+    })
+}
+
+fn weakest(config: &Config, route: &Route) -> Strength {
+    let named = route.methods.iter().flat_map(|rule| &rule.methods).map(|method| &method.value);
+    let all = named.chain([&Method::GET, &Method::POST]);
+    all.map(|method| strength(config, route, method)).min().unwrap_or(Strength::Refused)
+}
+
+fn strength(config: &Config, route: &Route, method: &Method) -> Strength {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    if reads
+        && route.public.as_ref().is_some_and(|public| match public.value {
+            Public::Open | Public::Optional => true,
+        })
+    {
+        return Strength::Nothing;
+    }
+    let own = route.methods.iter().find(|rule| rule.methods.iter().any(|m| m.value == *method));
+    let rule = own.map(|own| &own.rule).or(route.allow.as_ref());
+    rule.map_or(Strength::Refused, |rule| of_rule(config, rule, MAX_USES))
+}
+
+/// `uses` bounds the way through `use:`, which may still be a circle.
+fn of_rule(config: &Config, rule: &Rule, uses: usize) -> Strength {
+    let inner = |rule: &Rule| of_rule(config, rule, uses);
+    match &rule.kind {
+        RuleKind::Public(_) => Strength::Nothing,
+        RuleKind::Token(TokenKind::Any) | RuleKind::Not(_) => Strength::AnyToken,
+        RuleKind::All(rules) => rules.iter().map(inner).max().unwrap_or(Strength::AnyToken),
+        RuleKind::Any(rules) => rules.iter().map(inner).min().unwrap_or(Strength::Refused),
+        RuleKind::Use(name) if uses > 0 => {
+            let named = config.rules.iter().find(|(other, _)| other.value == *name);
+            named.map_or(Strength::Rule, |(_, rule)| of_rule(config, rule, uses - 1))
+        }
+        RuleKind::Use(_)
+        | RuleKind::Token(TokenKind::User | TokenKind::Client)
+        | RuleKind::Scope(_)
+        | RuleKind::Role(_)
+        | RuleKind::Group(_)
+        | RuleKind::Client(_)
+        | RuleKind::Issuer(_)
+        | RuleKind::Acr(_)
+        | RuleKind::MaxAge(_)
+        | RuleKind::Source(_)
+        | RuleKind::Claim(..) => Strength::Rule,
+    }
+}
+
+/// How deep named rules are followed.
+const MAX_USES: usize = 4;

@@ -1,0 +1,183 @@
+//! Fields that are for this connection alone (RFC 9110 §7.6.1), in both directions.
+
+use http::header::{
+    AGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, COOKIE, DATE, EXPECT, EXPIRES, FORWARDED, HOST, LOCATION, ORIGIN,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, RETRY_AFTER, SET_COOKIE, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE, VARY, VIA, WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Removes what the client said to this gateway alone. `Expect` has been met here by the time the
+/// body flows, and `Trailer` announces what is dropped. Upgrades are not forwarded.
+pub(super) fn strip_request(headers: &mut HeaderMap) {
+    strip_nominated(headers);
+    for name in [PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, EXPECT, TRAILER, HTTP2_SETTINGS] {
+        headers.remove(name);
+    }
+    strip_standard(headers);
+}
+
+/// Removes what the backend said to this gateway alone; answers with the names that its
+/// `Connection` lines nominate, for its trailers. `Trailer` stays: it announces what is passed on.
+///
+/// `Proxy-Authenticate` goes too: only a proxy may ask for such credentials (RFC 9110 §11.7.1).
+pub(super) fn strip_response(headers: &mut HeaderMap) -> Vec<HeaderName> {
+    let nominated = strip_nominated(headers);
+    headers.remove(PROXY_AUTHENTICATE);
+    strip_standard(headers);
+    nominated
+}
+
+/// Removes from a response's trailers what has no business behind a body: framing, routing,
+/// credentials, caching, limits (RFC 9110 §6.5.1), and what `Connection` nominated.
+pub(super) fn strip_trailers(trailers: &mut HeaderMap, nominated: &[HeaderName]) {
+    for name in nominated {
+        trailers.remove(name);
+    }
+    for name in KEPT.iter().chain(&NEVER_TRAILERS) {
+        trailers.remove(name);
+    }
+    strip_standard(trailers);
+}
+
+fn strip_standard(headers: &mut HeaderMap) {
+    for name in [TE, TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION] {
+        headers.remove(name);
+    }
+}
+
+/// Removes `Connection` and the fields that its lines name, but for those that every recipient
+/// needs: a nomination must not take away what the backend judges by.
+fn strip_nominated(headers: &mut HeaderMap) -> Vec<HeaderName> {
+    let lines: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
+    let mut nominated = Vec::new();
+    for option in lines.iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b',')) {
+        let option = option.trim_ascii();
+        if option.eq_ignore_ascii_case(b"close") || option.eq_ignore_ascii_case(b"keep-alive") {
+            continue;
+        }
+        if let Ok(name) = HeaderName::from_bytes(option)
+            && !KEPT.contains(&name)
+        {
+            headers.remove(&name);
+            nominated.push(name);
+        }
+    }
+    headers.remove(CONNECTION);
+    nominated
+}
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Fields for all recipients, which a `Connection` option cannot name (RFC 9110 §7.6.1).
+const KEPT: [HeaderName; 21] = [
+    AGE,
+    AUTHORIZATION,
+    CACHE_CONTROL,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    COOKIE,
+    DATE,
+    EXPIRES,
+    FORWARDED,
+    HOST,
+    LOCATION,
+    ORIGIN,
+    RANGE,
+    RETRY_AFTER,
+    SET_COOKIE,
+    VARY,
+    VIA,
+    WWW_AUTHENTICATE,
+    HeaderName::from_static("x-request-id"),
+];
+
+const NEVER_TRAILERS: [HeaderName; 8] = [
+    CONNECTION,
+    EXPECT,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TRAILER,
+    HeaderName::from_static("authentication-info"),
+    HeaderName::from_static("ratelimit"),
+    HeaderName::from_static("ratelimit-policy"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    /// HP-01: all lines count.
+    #[test]
+    fn nominated_fields_of_every_connection_line_go() {
+        let mut headers = map(&[
+            ("connection", "close, X-Foo"),
+            ("x-foo", "1"),
+            ("x-bar", "1"),
+            ("connection", "(), x-bar ,"),
+            ("x-baz", "1"),
+        ]);
+        strip_request(&mut headers);
+        assert_eq!(headers, map(&[("x-baz", "1")]));
+    }
+
+    /// HP-02, bypass 20.
+    #[test]
+    fn a_nomination_cannot_remove_what_others_judge_by() {
+        let kept = [("host", "a"), ("content-length", "3"), ("cookie", "a=1"), ("origin", "b")];
+        let mut headers = map(&kept);
+        let all = "Host, Content-Length, Authorization, Cookie, Origin";
+        headers.append(CONNECTION, HeaderValue::from_static(all));
+        strip_request(&mut headers);
+        assert_eq!(headers, map(&kept));
+    }
+
+    /// HP-03, HP-07, HP-11, BR-15.
+    #[test]
+    fn hop_by_hop_fields_of_a_request_go_without_nomination() {
+        let mut headers = map(&[
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("proxy-authorization", "Bearer x"),
+            ("proxy-authenticate", "Basic"),
+            ("te", "gzip, trailers"),
+            ("trailer", "x"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABk"),
+            ("expect", "100-continue"),
+        ]);
+        strip_request(&mut headers);
+        assert!(headers.is_empty());
+    }
+
+    /// HP-10, HP-01: what a response's trailers may not say.
+    #[test]
+    fn trailers_keep_only_what_cannot_change_the_message() {
+        let mut trailers = map(&[
+            ("content-length", "5"),
+            ("set-cookie", "a=1"),
+            ("www-authenticate", "Basic"),
+            ("connection", "x"),
+            ("ratelimit", "x"),
+            ("x-nominated", "1"),
+            ("grpc-status", "0"),
+            ("digest", "x"),
+        ]);
+        strip_trailers(&mut trailers, &[HeaderName::from_static("x-nominated")]);
+        assert_eq!(trailers, map(&[("grpc-status", "0"), ("digest", "x")]));
+    }
+}

@@ -1,0 +1,68 @@
+//! The last stage: a permit sends its request.
+
+use http::uri::PathAndQuery;
+use http::{Response, request};
+use hyper::body::Incoming;
+
+use crate::authorize::Permit;
+use crate::policy::{Policy, Route};
+use crate::record::Record;
+use crate::rejection::Rejection;
+use crate::target::Target;
+
+use super::{Origin, Outgoing, UpstreamBody, send};
+
+impl Permit<'_> {
+    /// Forwards the request to the route's upstream. Nothing else does, so what reaches a backend
+    /// was permitted.
+    ///
+    /// # Errors
+    /// As [`send`].
+    pub(crate) async fn forward(
+        &self,
+        policy: &Policy,
+        target: &Target,
+        origin: Origin,
+        head: request::Parts,
+        body: Incoming,
+        record: &mut Record,
+    ) -> Result<Response<UpstreamBody>, Rejection> {
+        let route = self.route();
+        let outgoing = Outgoing {
+            upstream: &route.upstream,
+            path_and_query: backend_target(route, target)?,
+            host: target.host_field().clone(),
+            identity: self.caller().identity().map(AsRef::as_ref),
+            origin,
+            scrub: policy.scrub(),
+            keep_authorization: route.keep_authorization,
+            timeout: route.timeout,
+            body_limit: policy.limits.body,
+            request_id: record.request_id.clone(),
+        };
+        let forwarded = send(head, body, outgoing).await?;
+        let status = forwarded.response.status().as_u16();
+        record.forwarded(
+            &route.upstream,
+            &forwarded.target,
+            status,
+            forwarded.waited,
+            forwarded.sent,
+        );
+        Ok(forwarded.response)
+    }
+}
+
+/// The path that was authorised, without the prefix that the backend does not see.
+fn backend_target(route: &Route, target: &Target) -> Result<PathAndQuery, Rejection> {
+    let path = route.backend_path(target.path());
+    if path.len() == target.path().len() {
+        return Ok(target.path_and_query().clone());
+    }
+    let whole = match target.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let invalid = |_| Rejection::AmbiguousPath("nothing is left of it for the backend");
+    PathAndQuery::try_from(whole).map_err(invalid)
+}

@@ -1,0 +1,172 @@
+//! A backend: its targets, and what is known of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus::IntGauge;
+use tokio::net::TcpStream;
+
+use super::connect;
+use super::counters::Counters;
+use super::exchange::Fault;
+use super::pool::{Shard, thread_index};
+use crate::clock::Clock;
+use crate::config;
+use crate::record::metrics::Metrics;
+
+/// A backend: its targets, connections and metrics.
+///
+/// Targets take turns. A request goes on to the next target only while nothing of it was sent:
+/// when connecting fails. A target that failed is not tried first for a second. Names are resolved
+/// at each connect.
+///
+/// `scopegate_upstream_up` begins at 1: a target is up until a connection to it fails.
+#[derive(Debug)]
+pub struct Upstream {
+    name: Arc<str>,
+    config: config::Upstream,
+    backend: Arc<Backend>,
+    shards: Box<[Arc<Shard>]>,
+}
+
+impl Upstream {
+    /// An upstream without connections.
+    #[must_use]
+    pub fn new(config: &config::Upstream, clock: &Clock, metrics: &Metrics) -> Self {
+        let backend = Arc::new(Backend::new(config, clock, metrics));
+        // Twice the cores: workers come first, and some other threads may send too. More threads
+        // than that share shards, which is slower and nothing else.
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let shards = (0..threads * 2).map(|index| Arc::new(Shard::new(&backend, index))).collect();
+        Self { name: Arc::from(&**config.name), config: config.clone(), backend, shards }
+    }
+
+    /// Whether it was made from the same settings, so that a reload can keep its connections.
+    #[must_use]
+    pub fn is_made_from(&self, config: &config::Upstream) -> bool {
+        self.config == *config
+    }
+
+    /// The name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Connects to each target once and closes again: for the lines at start. The answer is the
+    /// longest time that one of them took.
+    ///
+    /// # Errors
+    /// The first target that cannot be reached, and why, in words.
+    pub async fn probe(&self) -> Result<Duration, String> {
+        let mut longest = Duration::ZERO;
+        for (index, target) in self.backend.targets.iter().enumerate() {
+            let started = self.backend.clock.now().monotonic;
+            if let Err(fault) = self.backend.connect(index).await {
+                return Err(format!("{}: {}", target.label, fault.words()));
+            }
+            longest = longest.max(self.backend.clock.now().monotonic - started);
+        }
+        Ok(longest)
+    }
+
+    /// The shard of the calling thread.
+    pub(super) fn shard(&self) -> &Arc<Shard> {
+        &self.shards[thread_index() % self.shards.len()]
+    }
+}
+
+/// What all threads share of an upstream.
+#[derive(Debug)]
+pub(super) struct Backend {
+    targets: Box<[Target]>,
+    connect_timeout: Duration,
+    response_timeout: Duration,
+    idle_timeout: Duration,
+    clock: Clock,
+    counters: Counters,
+}
+
+/// One server.
+#[derive(Debug)]
+pub(super) struct Target {
+    host: String,
+    port: u16,
+    /// `host:port`.
+    pub(super) label: String,
+    /// Until when it is not tried first: nanoseconds on the monotonic clock.
+    avoided: AtomicU64,
+    up: IntGauge,
+}
+
+impl Backend {
+    fn new(config: &config::Upstream, clock: &Clock, metrics: &Metrics) -> Self {
+        let name = &**config.name;
+        let targets = config.targets.iter().map(|target| Target::new(name, target, metrics));
+        Self {
+            targets: targets.collect(),
+            connect_timeout: config.connect_timeout,
+            response_timeout: config.response_timeout,
+            // None at all would close each connection before its first request.
+            idle_timeout: config.idle_timeout.max(Duration::from_millis(1)),
+            clock: clock.clone(),
+            counters: Counters::new(name, metrics),
+        }
+    }
+
+    pub(super) fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(super) fn response_timeout(&self) -> Duration {
+        self.response_timeout
+    }
+
+    pub(super) fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
+    }
+
+    /// Opens a socket to the target and remembers how that went.
+    pub(super) async fn connect(&self, target: usize) -> Result<TcpStream, Fault> {
+        let target = &self.targets[target];
+        let opened = connect::open(&target.host, target.port, self.connect_timeout).await;
+        target.up.set(i64::from(opened.is_ok()));
+        if opened.is_err() {
+            self.avoid(target);
+        }
+        opened
+    }
+
+    fn avoid(&self, target: &Target) {
+        let until = self.clock.now().monotonic + AVOIDED;
+        let until = u64::try_from(until.as_nanos()).unwrap_or(u64::MAX);
+        target.avoided.store(until, Ordering::Relaxed);
+    }
+}
+
+impl Target {
+    fn new(upstream: &str, target: &config::UpstreamTarget, metrics: &Metrics) -> Self {
+        let (host, port) = (target.host.clone(), target.port);
+        let v6 = host.contains(':');
+        let label = if v6 { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let up = metrics.upstream_up.with_label_values(&[upstream, &label]);
+        up.set(1);
+        Self { host, port, label, avoided: AtomicU64::new(0), up }
+    }
+
+    /// Whether connecting to it failed within the last second.
+    pub(super) fn failed_lately(&self, now: Duration) -> bool {
+        now < Duration::from_nanos(self.avoided.load(Ordering::Relaxed))
+    }
+}
+
+const AVOIDED: Duration = Duration::from_secs(1);

@@ -1,0 +1,103 @@
+//! The threads that serve: each has a runtime of its own, so that no connection waits for a
+//! thread other than its own.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+
+use super::accept::{Listener, accept};
+use super::bind::Set;
+use super::{Phase, Service};
+
+/// The running threads.
+#[derive(Debug)]
+pub(super) struct Workers {
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    running: watch::Sender<bool>,
+}
+
+impl Workers {
+    /// Starts a thread for each set of sockets, or serves on the caller's runtime if `threads` is
+    /// 0.
+    pub(super) fn start<S: Service>(
+        sets: Vec<Set>,
+        threads: usize,
+        listeners: &[Arc<Listener<S>>],
+        phase: &watch::Receiver<Phase>,
+    ) -> io::Result<Self> {
+        let (running, run) = watch::channel(true);
+        let mut started = Vec::with_capacity(threads);
+        for (index, set) in sets.into_iter().enumerate() {
+            let loops = Loops { set, listeners: listeners.to_vec(), phase: phase.clone() };
+            if threads == 0 {
+                loops.spawn()?;
+            } else {
+                started.push(thread(index, loops, run.clone())?);
+            }
+        }
+        Ok(Self { threads: Mutex::new(started), running })
+    }
+
+    /// Ends the threads and waits for them. Until then each keeps its runtime, since connections
+    /// to backends are shared and a request on one thread may use one that another drives.
+    pub(super) async fn stop(&self) {
+        self.running.send_replace(false);
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let join = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                // A panic was reported when it happened.
+                drop(thread.join());
+            }
+        });
+        drop(join.await);
+    }
+}
+
+/// What one worker accepts on.
+struct Loops<S> {
+    set: Set,
+    listeners: Vec<Arc<Listener<S>>>,
+    phase: watch::Receiver<Phase>,
+}
+
+impl<S: Service> Loops<S> {
+    /// Spawns the accept loops on the current runtime.
+    fn spawn(self) -> io::Result<()> {
+        for (socket, listener) in self.set.into_iter().zip(self.listeners) {
+            let socket = TcpListener::from_std(socket)?;
+            tokio::spawn(accept(socket, listener, self.phase.clone()));
+        }
+        Ok(())
+    }
+}
+
+fn thread<S: Service>(
+    index: usize,
+    loops: Loops<S>,
+    mut run: watch::Receiver<bool>,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    {
+        // Within the runtime, so that an error surfaces here and not on the thread.
+        let _inside = runtime.enter();
+        loops.spawn()?;
+    }
+    thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        // An error means that the listeners are gone: also an end.
+        drop(runtime.block_on(run.wait_for(|running| !running)));
+        end(runtime);
+    })
+}
+
+fn end(runtime: Runtime) {
+    runtime.shutdown_timeout(END_WITHIN);
+}
+
+/// How long blocking work, such as a name look-up, may hold up the end of a thread.
+const END_WITHIN: Duration = Duration::from_millis(200);

@@ -1,0 +1,125 @@
+//! From what was written to what is enforced.
+//!
+//! Names were checked when the configuration was read; what can still fail here are files that a
+//! name points to.
+
+use std::sync::Arc;
+
+use http::HeaderName;
+
+use crate::authenticate::{Authenticator, Issuer};
+use crate::config::{self, Config, Problems, Sources};
+use crate::forward::{Scrub, Upstream};
+use crate::limit::Flood;
+use crate::rejection::Answers;
+
+use super::link::Linker;
+use super::router::Router;
+use super::{Policy, Shared};
+
+impl Policy {
+    /// Links a configuration. Parts of `previous` whose settings are the same (connections, keys,
+    /// limiters) are carried over, so that a reload forgets nothing.
+    ///
+    /// # Errors
+    /// All problems at once, each with its place.
+    pub fn compile(
+        config: &Config,
+        sources: &Sources,
+        previous: Option<&Self>,
+        shared: &Shared,
+    ) -> Result<Self, Problems> {
+        let issuers = issuers(config, previous, shared)?;
+        let mut linker = Linker {
+            config,
+            sources,
+            previous,
+            shared,
+            upstreams: upstreams(config, previous, shared),
+            limits: Vec::new(),
+        };
+        let plans = linker.plans();
+        let routes: Vec<_> = config.routes.iter().map(|route| linker.route(route)).collect();
+        let mut router = Router::default();
+        for (index, route) in config.routes.iter().enumerate() {
+            router.add(&route.pattern, route.case_insensitive, index);
+        }
+        Ok(Self {
+            router,
+            routes,
+            plans,
+            upstreams: linker.upstreams,
+            limits_in_force: linker.limits,
+            authenticator: Authenticator::new(
+                issuers,
+                Arc::clone(&shared.verdicts),
+                config.limits.token,
+            ),
+            flood: flood(config, previous, shared),
+            trusted_proxies: config.trusted_proxies.clone(),
+            scrub: Scrub::new(&identity_names(config)),
+            answers: Answers::new(
+                &config.errors,
+                config.public_url.as_ref().map(|url| url.value.as_str()),
+            ),
+            limits: config.limits,
+            clients: config.clients.iter().map(client_label).collect(),
+            other_clients: "other".into(),
+            clock: shared.clock.clone(),
+        })
+    }
+}
+
+fn identity_names(config: &Config) -> Vec<HeaderName> {
+    let names = config.identity_headers.iter().map(|header| &header.name.value);
+    // Values that are too long are cut, and a header of this name says so.
+    let cut = |name: &HeaderName| HeaderName::try_from(format!("{name}-truncated"));
+    names.flat_map(|name| [Some(name.clone()), cut(name).ok()]).flatten().collect()
+}
+
+fn client_label(client: &config::Client) -> (String, Arc<str>) {
+    (client.id.value.clone(), client.id.as_str().into())
+}
+
+fn issuers(
+    config: &Config,
+    previous: Option<&Policy>,
+    shared: &Shared,
+) -> Result<Vec<Arc<Issuer>>, Problems> {
+    let mut problems = Problems::default();
+    let mut issuers = Vec::new();
+    for written in &config.issuers {
+        let headers = &config.identity_headers;
+        let same = |issuer: &&Arc<Issuer>| issuer.is_made_from(written, headers);
+        if let Some(issuer) = previous.and_then(|policy| policy.issuers().iter().find(same)) {
+            issuers.push(Arc::clone(issuer));
+            continue;
+        }
+        match Issuer::new(written, headers, &shared.clock, &shared.metrics) {
+            Ok(issuer) => issuers.push(Arc::new(issuer)),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.has_errors() { Err(problems) } else { Ok(issuers) }
+}
+
+fn upstreams(config: &Config, previous: Option<&Policy>, shared: &Shared) -> Vec<Arc<Upstream>> {
+    let upstream = |written: &config::Upstream| {
+        let same = |upstream: &&Arc<Upstream>| upstream.is_made_from(written);
+        match previous.and_then(|policy| policy.upstreams.iter().find(same)) {
+            Some(upstream) => Arc::clone(upstream),
+            None => Arc::new(Upstream::new(written, &shared.clock, &shared.metrics)),
+        }
+    };
+    config.upstreams.iter().map(upstream).collect()
+}
+
+fn flood(config: &Config, previous: Option<&Policy>, shared: &Shared) -> Option<Arc<Flood>> {
+    let rate = config.flood.as_ref()?.value;
+    let callers = config.limits.callers;
+    let old = previous.and_then(|policy| policy.flood.as_ref());
+    match old.filter(|flood| flood.is_made_from(rate, callers)) {
+        Some(flood) => Some(Arc::clone(flood)),
+        None => Some(Arc::new(Flood::new(rate, callers, &shared.clock))),
+    }
+}

@@ -1,0 +1,102 @@
+//! One path pattern: where it leads, and who may call it with which method.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Method};
+
+use crate::config::Mode;
+use crate::forward::Upstream;
+use crate::limit::Plan;
+use crate::record::route_metrics::RouteMetrics;
+use crate::rejection::Rejection;
+
+use super::Rule;
+
+/// A compiled route.
+#[derive(Debug)]
+pub struct Route {
+    /// The pattern as written: the route's name in logs and metrics.
+    pub(crate) pattern: Arc<str>,
+    /// `gateway.yaml:7`.
+    pub(crate) at: Arc<str>,
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) strip_prefix: Option<Box<str>>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) mode: Mode,
+    pub(crate) limit: Option<Arc<Plan>>,
+    pub(crate) keep_authorization: bool,
+    pub(crate) metrics: RouteMetrics,
+    pub(super) allow_encoded_slash: bool,
+    pub(super) methods: Box<[(Method, Access)]>,
+    /// For methods that are not listed.
+    pub(super) others: Option<Access>,
+    /// The `Allow` field (RFC 9110 §10.2.1).
+    pub(super) allow: HeaderValue,
+    /// The configuration it was made from, to tell whether a reload changed it.
+    pub(super) settings: String,
+}
+
+/// Who may use a method of a route.
+#[derive(Debug)]
+pub enum Access {
+    /// Anyone; tokens are not looked at.
+    Open,
+    /// Anyone; a token that is sent must be good.
+    Optional,
+    /// Who meets a rule.
+    Restricted(Requirement),
+}
+
+/// A rule, and the scopes that it needs in any case.
+#[derive(Debug)]
+pub struct Requirement {
+    pub(crate) rule: Rule,
+    pub(crate) scopes: Box<[Box<str>]>,
+}
+
+/// The route of a request, and the access that its method needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'p> {
+    /// The route.
+    pub route: &'p Arc<Route>,
+    /// The access.
+    pub access: &'p Access,
+}
+
+impl Route {
+    /// Finds the access for a method; HEAD follows GET (RFC 9110 §9.3.2).
+    pub(super) fn access<'p>(self: &'p Arc<Self>, method: &Method) -> Result<Found<'p>, Rejection> {
+        let listed = |wanted: &Method| {
+            self.methods.iter().find(|(method, _)| method == wanted).map(|(_, access)| access)
+        };
+        let head = || if *method == Method::HEAD { listed(&Method::GET) } else { None };
+        let refused = matches!(*method, Method::TRACE | Method::CONNECT);
+        let others = || if refused { None } else { self.others.as_ref() };
+        match listed(method).or_else(head).or_else(others) {
+            Some(access) => Ok(Found { route: self, access }),
+            None => Err(Rejection::MethodRefused(self.allow.clone())),
+        }
+    }
+
+    pub(super) fn is_public(&self) -> bool {
+        let open = |access: &Access| match access {
+            Access::Open | Access::Optional => true,
+            Access::Restricted(_) => false,
+        };
+        self.methods.iter().map(|(_, access)| access).chain(&self.others).any(open)
+    }
+
+    /// The path that the backend sees.
+    pub(crate) fn backend_path<'t>(&self, path: &'t str) -> &'t str {
+        match &self.strip_prefix {
+            // Case-insensitive routes may match another spelling of the same length.
+            Some(prefix) => match path.get(prefix.len()..) {
+                Some("") => "/",
+                Some(rest) => rest,
+                None => path,
+            },
+            None => path,
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The id that ties a response, its log line and the backend's log line together.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// `X-Request-Id`.
+pub(crate) const NAME: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The client's id if it is short and safe, else a new one.
+pub(crate) fn of(headers: &HeaderMap) -> HeaderValue {
+    match headers.get(NAME) {
+        Some(sent) if is_safe(sent.as_bytes()) => sent.clone(),
+        Some(_) | None => fresh(),
+    }
+}
+
+fn is_safe(id: &[u8]) -> bool {
+    let safe = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (1..=64).contains(&id.len()) && id.iter().all(safe)
+}
+
+/// 48 bits of milliseconds and 80 random bits in Crockford's base 32: ids sort by time.
+fn fresh() -> HeaderValue {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut bits = (since.as_millis() << 80) | (fastrand::u128(..) >> 48);
+    let mut text = [0; 26];
+    for byte in text.iter_mut().rev() {
+        *byte = DIGITS[usize::from(bits as u8 & 31)];
+        bits >>= 5;
+    }
+    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("-"))
+}
+
+const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// OB-03.
+    #[test]
+    fn only_short_and_safe_ids_are_kept() {
+        let with = |id: &str| HeaderMap::from_iter([(NAME, HeaderValue::from_str(id).unwrap())]);
+        assert_eq!(of(&with("abc-123")), "abc-123");
+        for unsafe_id in ["", "a b", "a\"b", &"x".repeat(1024)] {
+            assert_eq!(of(&with(unsafe_id)).len(), 26, "{unsafe_id}");
+        }
+        assert_ne!(of(&HeaderMap::new()), of(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,79 @@
+//! What a gateway is started with.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::clock::Clock;
+use crate::config::Variables;
+
+/// What a gateway is started with.
+pub struct Options {
+    /// The configuration.
+    pub config: ConfigSource,
+    /// Replaces the configuration's `listen`; empty keeps it.
+    pub listen: Vec<SocketAddr>,
+    /// Replaces the configuration's `admin`.
+    pub admin: Option<SocketAddr>,
+    /// What `${NAME}` in the configuration stands for.
+    pub variables: Variables,
+    /// The source of time.
+    pub clock: Clock,
+    /// How many threads serve. Default: one for each core; 0 serves on the caller's runtime.
+    pub workers: Option<usize>,
+    /// Where access log lines go; `None` writes none.
+    pub access_log: Option<Lines>,
+    /// Replaces the configuration's `tls`.
+    pub certificate: Option<Pem>,
+    /// Whether problems are rendered in colours.
+    pub color: bool,
+}
+
+impl Options {
+    /// The options of a gateway that differs in nothing from what `config` says, logs no requests,
+    /// and runs by the system's clock.
+    #[must_use]
+    pub fn new(config: PathBuf) -> Self {
+        Self {
+            config: ConfigSource::File(config),
+            listen: Vec::new(),
+            admin: None,
+            variables: Variables::default(),
+            clock: Clock::default(),
+            workers: None,
+            access_log: None,
+            certificate: None,
+            color: false,
+        }
+    }
+}
+
+/// Where a configuration comes from, at start and at each reload.
+#[derive(Clone, Debug)]
+pub enum ConfigSource {
+    /// A file.
+    File(PathBuf),
+    /// A text that does not change, and what problems call it.
+    Text {
+        /// What problems call it.
+        name: &'static str,
+        /// The text.
+        text: &'static str,
+    },
+}
+
+/// A place for lines.
+pub struct Lines {
+    /// Takes them.
+    pub writer: Box<dyn Write + Send>,
+    /// Whether people read there: what `format: auto` asks.
+    pub terminal: bool,
+}
+
+/// A certificate and its key as PEM texts.
+pub struct Pem {
+    /// The chain, leaf first.
+    pub cert: String,
+    /// The private key.
+    pub key: String,
+}

@@ -1,0 +1,207 @@
+//! What a running gateway consists of, and how it is asked and reloaded.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+
+use super::compile::{self, Compiled, Fault, Source};
+use super::notes::notes;
+use crate::admin::{Check, Operations, Refused, Reloaded};
+use crate::config::{Config, Limits, Tls};
+use crate::gateway::Gateway;
+use crate::listen::{Certificates, Listeners};
+use crate::policy::{Policy, Shared};
+use crate::record::metrics::Metrics;
+
+/// Shared by the server, its administration and its background work.
+pub(super) struct Running {
+    pub(super) source: Source,
+    /// Whether the certificate was given at start and the file's `tls` does not count.
+    pub(super) has_own_certificate: bool,
+    pub(super) shared: Shared,
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) listeners: Listeners,
+    pub(super) limits: Arc<ArcSwap<Limits>>,
+    pub(super) certificates: Option<Arc<Certificates>>,
+    pub(super) draining: AtomicBool,
+    pub(super) in_force: ArcSwap<InForce>,
+    /// One reload at a time: each compares with the one before.
+    pub(super) turn: tokio::sync::Mutex<()>,
+}
+
+/// The configuration in force.
+pub(super) struct InForce {
+    pub(super) config: Config,
+    /// When it was accepted, since 1970.
+    pub(super) since: Duration,
+}
+
+impl Operations for Running {
+    fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    fn checks(&self) -> Vec<Check> {
+        let draining = self.draining.load(Ordering::Acquire);
+        let mut checks = vec![
+            check("config", true, "in force", ""),
+            check("listeners", self.listeners.is_accepting(), "accepting", "closed"),
+            check("drain", !draining, "not draining", "the gateway is stopping"),
+        ];
+        for issuer in self.gateway.policy().issuers() {
+            let status = issuer.status();
+            let known = describe_keys(status.keys, &status.algorithms);
+            let problem = status.problem.unwrap_or_else(|| "no keys yet".to_owned());
+            checks.push(check(
+                &format!("issuer {}", issuer.name()),
+                status.ready,
+                &known,
+                &problem,
+            ));
+        }
+        checks
+    }
+
+    async fn reload(&self) -> Result<Reloaded, Refused> {
+        let _turn = self.turn.lock().await;
+        let began = Instant::now();
+        let previous = self.gateway.policy();
+        let accepted = compile::next(&self.source, &previous, &self.shared).and_then(|compiled| {
+            self.renew_certificates(&compiled)?;
+            Ok(self.adopt(compiled, &previous))
+        });
+        match accepted {
+            Ok(reloaded) => {
+                let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                Ok(Reloaded { took_ms, ..reloaded })
+            }
+            Err(fault) => Err(self.refuse(fault)),
+        }
+    }
+}
+
+impl Running {
+    /// Makes the series known that a start decides.
+    pub(super) fn export_start(&self) {
+        let metrics = &self.shared.metrics;
+        for result in ["accepted", "rejected"] {
+            metrics.config_reloads.with_label_values(&[result]).inc_by(0);
+        }
+        self.export_accepted();
+        if let Some(certificates) = &self.certificates {
+            certificates.export(metrics);
+        }
+    }
+
+    /// The certificates are read again even if the file names the same ones.
+    fn renew_certificates(&self, compiled: &Compiled) -> Result<(), Fault> {
+        let Some(certificates) = self.certificates.as_ref().filter(|_| !self.has_own_certificate)
+        else {
+            return Ok(());
+        };
+        let Some(Tls::Pairs(pairs)) = compiled.config.tls.as_deref() else { return Ok(()) };
+        let replaced = certificates.replace(pairs);
+        replaced.map_err(|problems| Fault::of(&problems, &compiled.sources, false))?;
+        certificates.export(&self.shared.metrics);
+        Ok(())
+    }
+
+    fn adopt(&self, compiled: Compiled, previous: &Policy) -> Reloaded {
+        let Compiled { config, policy, warnings, .. } = compiled;
+        let changes = policy.changes(previous);
+        let mut notes = notes(&self.in_force.load().config, &config);
+        notes.extend((!warnings.is_empty()).then_some(warnings));
+        // Keys are fetched before the first request asks for them.
+        policy.start();
+        self.gateway.replace(Arc::clone(&policy));
+        self.limits.store(Arc::new(config.limits));
+        self.in_force.store(Arc::new(InForce { config, since: self.shared.clock.now().unix }));
+        forget_gone(&self.shared.metrics, previous, &policy);
+        self.shared.metrics.config_reloads.with_label_values(&["accepted"]).inc();
+        self.export_accepted();
+        let (added, removed, changed) = (changes.added, changes.removed, changes.changed);
+        tracing::info!(added, removed, changed, "the configuration was reloaded");
+        Reloaded { took_ms: 0, added, removed, changed, notes }
+    }
+
+    fn refuse(&self, fault: Fault) -> Refused {
+        let Fault { summary, problems } = fault;
+        self.shared.metrics.config_reloads.with_label_values(&["rejected"]).inc();
+        self.shared.metrics.config_last_reload_successful.set(0);
+        tracing::error!(%summary, "the configuration was rejected; the one before stays in force");
+        Refused { summary, problems, running_since: self.in_force.load().since.as_secs() }
+    }
+
+    fn export_accepted(&self) {
+        let metrics = &self.shared.metrics;
+        metrics.config_last_reload_successful.set(1);
+        metrics.config_last_reload_success.set(self.in_force.load().since.as_secs_f64());
+        let census = self.gateway.policy().census();
+        let protected = census.all.saturating_sub(census.public + census.report);
+        let counts =
+            [("public", census.public), ("protected", protected), ("report", census.report)];
+        for (access, count) in counts {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            metrics.routes.with_label_values(&[access]).set(count);
+        }
+    }
+}
+
+/// `3 keys, ES256 RS256`.
+pub(crate) fn describe_keys(keys: usize, algorithms: &[String]) -> String {
+    let plural = if keys == 1 { "" } else { "s" };
+    format!("{keys} key{plural}, {}", algorithms.join(" "))
+}
+
+fn check(name: &str, well: bool, state: &str, problem: &str) -> Check {
+    let result = if well { Ok(state.to_owned()) } else { Err(problem.to_owned()) };
+    Check { name: name.to_owned(), result }
+}
+
+/// Removes the series of what the new policy no longer has.
+fn forget_gone(metrics: &Metrics, before: &Policy, after: &Policy) {
+    forget(metrics, "route", &before.patterns(), &after.patterns());
+    forget(metrics, "issuer", &issuers(before), &issuers(after));
+    forget(metrics, "upstream", &upstreams(before), &upstreams(after));
+}
+
+fn issuers(policy: &Policy) -> Vec<&str> {
+    policy.issuers().iter().map(|issuer| &**issuer.name()).collect()
+}
+
+fn upstreams(policy: &Policy) -> Vec<&str> {
+    policy.upstreams().iter().map(|upstream| &**upstream.name()).collect()
+}
+
+fn forget(metrics: &Metrics, label: &str, before: &[&str], after: &[&str]) {
+    let after: HashSet<&str> = after.iter().copied().collect();
+    for gone in before.iter().filter(|name| !after.contains(*name)) {
+        metrics.forget(label, gone);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_gone_is_forgotten() {
+        let metrics = Metrics::default();
+        for route in ["/a", "/b"] {
+            metrics.rate_limited.with_label_values(&[route, "free"]).inc();
+        }
+        forget(&metrics, "route", &["/a", "/b"], &["/b", "/c"]);
+        let text = crate::record::exposition::Format::Text.write(&metrics.registry.gather());
+        assert!(!text.contains("route=\"/a\""), "{text}");
+        assert!(text.contains("route=\"/b\""), "{text}");
+    }
+
+    #[test]
+    fn keys_are_counted_in_words() {
+        assert_eq!(describe_keys(1, &["ES256".into()]), "1 key, ES256");
+        assert_eq!(describe_keys(3, &["ES256".into(), "RS256".into()]), "3 keys, ES256 RS256");
+    }
+}

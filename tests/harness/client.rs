@@ -1,0 +1,110 @@
+//! An ordinary HTTP/1.1 client, one connection per request.
+
+use std::net::SocketAddr;
+
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use super::within;
+
+/// A request under construction.
+pub struct Call {
+    address: SocketAddr,
+    method: String,
+    path: String,
+    host: String,
+    headers: Vec<(String, String)>,
+    body: Bytes,
+}
+
+/// A whole response.
+#[derive(Debug)]
+pub struct Answer(Response<Bytes>);
+
+impl Call {
+    pub fn new(address: SocketAddr, method: &str, path: &str) -> Self {
+        Self {
+            address,
+            method: method.into(),
+            path: path.into(),
+            host: address.to_string(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+        }
+    }
+
+    pub fn bearer(self, token: &str) -> Self {
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    pub fn host(mut self, host: &str) -> Self {
+        self.host = host.into();
+        self
+    }
+
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    pub async fn send(self) -> Answer {
+        within(self.exchange()).await
+    }
+
+    async fn exchange(self) -> Answer {
+        let mut request = Request::builder().method(&*self.method).uri(&self.path);
+        request = request.header("host", &self.host);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let response = sender.send_request(request.body(Full::new(self.body)).unwrap()).await;
+        let (head, body) = response.expect("a response").into_parts();
+        let body = body.collect().await.expect("a whole body").to_bytes();
+        connection.abort();
+        Answer(Response::from_parts(head, body))
+    }
+}
+
+impl Answer {
+    pub fn status(&self) -> StatusCode {
+        self.0.status()
+    }
+
+    pub fn headers(&self) -> &HeaderMap {
+        self.0.headers()
+    }
+
+    /// The one value of a field; empty if there is none.
+    pub fn header(&self, name: &str) -> &str {
+        let mut values = self.0.headers().get_all(name).iter();
+        let first = values.next().map_or("", |value| value.to_str().unwrap());
+        assert!(values.next().is_none(), "{name} came more than once");
+        first
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.body().to_vec()).unwrap()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(self.0.body()).expect("a JSON body")
+    }
+
+    /// The `reason` of a problem body.
+    pub fn reason(&self) -> String {
+        self.json()["reason"].as_str().unwrap_or_default().to_owned()
+    }
+}

@@ -1,0 +1,181 @@
+//! A gateway between an issuer and a backend, all in this process on free ports.
+
+pub mod backend;
+pub mod client;
+pub mod issuer;
+pub mod keys;
+pub mod raw;
+pub mod token;
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use scopegate::clock::Clock;
+use scopegate::server::{Lines, Options, Server};
+
+pub use backend::{Backend, Reply};
+pub use client::{Answer, Call};
+pub use issuer::Issuer;
+pub use token::Token;
+
+/// What a test talks to. Dropping it ends everything.
+pub struct Harness {
+    pub issuer: Issuer,
+    pub backend: Backend,
+    pub clock: Clock,
+    pub server: Server,
+    log: Captured,
+    folder: tempfile::TempDir,
+}
+
+/// The common case: scopes on methods, a role, a public path.
+pub const ORDERS: &str = "
+routes:
+  /orders/**:
+    GET: orders:read
+    POST, PUT, PATCH: orders:write
+    DELETE: { scope: orders:write, role: admin }
+  /status: { public: true }
+";
+
+impl Harness {
+    /// Starts a gateway with the routes (and whatever else) of `yaml` in front of one backend,
+    /// trusting one issuer. `yaml` may set `issuers` or `upstreams` itself, with `{issuer}` and
+    /// `{backend}` for the URLs.
+    pub async fn start(yaml: &str) -> Self {
+        let issuer = Issuer::start().await;
+        let backend = Backend::start().await;
+        Self::start_with(yaml, issuer, backend).await
+    }
+
+    /// The same, with an issuer and a backend that the test prepared.
+    pub async fn start_with(yaml: &str, issuer: Issuer, backend: Backend) -> Self {
+        let clock = Clock::default();
+        let log = Captured::default();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gateway.yaml");
+        std::fs::write(&file, config(yaml, &issuer, &backend)).unwrap();
+        let lines = Lines { writer: Box::new(log.clone()), terminal: false };
+        let options = Options {
+            clock: clock.clone(),
+            workers: Some(0),
+            access_log: Some(lines),
+            ..Options::new(file)
+        };
+        let server = Server::start(options).await.unwrap_or_else(|error| panic!("{error}"));
+        let harness = Self { issuer, backend, clock, server, log, folder };
+        harness.ready().await;
+        harness
+    }
+
+    /// Waits until every issuer's first attempt to fetch keys has ended.
+    pub async fn ready(&self) {
+        for issuer in self.server.gateway().policy().issuers() {
+            within(issuer.first_attempt()).await;
+        }
+    }
+
+    /// `GET path`.
+    pub fn get(&self, path: &str) -> Call {
+        self.call("GET", path)
+    }
+
+    /// A request that is sent when it is awaited.
+    pub fn call(&self, method: &str, path: &str) -> Call {
+        Call::new(self.address(), method, path)
+    }
+
+    /// A token of the harness's issuer for its audience, with the scope `orders:read`.
+    pub fn token(&self) -> Token {
+        self.issuer.token().scope("orders:read")
+    }
+
+    /// The admin port's address.
+    pub fn admin(&self) -> std::net::SocketAddr {
+        self.server.admin_address().unwrap()
+    }
+
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.server.addresses()[0]
+    }
+
+    /// The sum of the series of `name` that have these labels, as a scrape shows them.
+    pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let scrape = Call::new(self.admin(), "GET", "/metrics").send().await;
+        assert_eq!(scrape.status(), 200);
+        let wanted: Vec<_> =
+            labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+        let text = scrape.text();
+        let series = text.lines().filter(|line| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
+                && wanted.iter().all(|label| line.contains(label.as_str()))
+        });
+        series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// How often a route refused for a reason, once all records are written.
+    pub async fn denials(&self, route: &str, reason: &str) -> f64 {
+        let labels = [("route", route), ("decision", "deny"), ("reason", reason)];
+        self.metric("scopegate_decisions_total", &labels).await
+    }
+
+    /// The access log so far, one JSON object per line.
+    pub fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// Replaces the configuration and reloads it.
+    pub fn rewrite(&self, yaml: &str) {
+        let text = config(yaml, &self.issuer, &self.backend);
+        std::fs::write(self.folder.path().join("gateway.yaml"), text).unwrap();
+    }
+}
+
+/// Fails instead of hanging.
+pub async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("it takes too long")
+}
+
+/// Waits until `condition` holds.
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !condition().await {
+        assert!(tokio::time::Instant::now() < deadline, "{what} takes too long");
+        tokio::task::yield_now().await;
+    }
+}
+
+fn config(yaml: &str, issuer: &Issuer, backend: &Backend) -> String {
+    let mut text = String::from("listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\n");
+    if !yaml.contains("issuers:") {
+        text += "issuer: {issuer}\naudience: https://api.example.com\n";
+    }
+    if !yaml.contains("upstreams:") {
+        text += "upstream: {backend}\n";
+    }
+    text += yaml;
+    text.replace("{issuer}", &issuer.url()).replace("{backend}", &backend.url())
+}
+
+/// A writer whose text can be read.
+#[derive(Clone, Default)]
+pub struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,37 @@
+//! Bytes on a socket, for what no client library would send.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::within;
+
+/// Sends `bytes`, then reads until the peer closes, or answers and falls silent.
+pub async fn exchange(address: SocketAddr, bytes: impl AsRef<[u8]>) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // A peer that refuses early may close while we still write.
+    drop(stream.write_all(bytes.as_ref()).await);
+    within(read_all(&mut stream)).await
+}
+
+/// Everything that comes until the connection ends, or half a second after the last byte.
+pub async fn read_all(stream: &mut TcpStream) -> String {
+    let mut received = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let silence = Duration::from_millis(if received.is_empty() { 15_000 } else { 500 });
+        match tokio::time::timeout(silence, stream.read(&mut buffer)).await {
+            Ok(Ok(0) | Err(_)) | Err(_) => break,
+            Ok(Ok(count)) => received.extend_from_slice(&buffer[..count]),
+        }
+    }
+    String::from_utf8_lossy(&received).into_owned()
+}
+
+/// The status codes of the responses in `text`, in order.
+pub fn statuses(text: &str) -> Vec<u16> {
+    let lines = text.split("HTTP/1.").skip(1);
+    lines.filter_map(|rest| rest.get(2..5)?.parse().ok()).collect()
+}

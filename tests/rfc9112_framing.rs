@@ -1,0 +1,247 @@
+//! Whatever arrives on a socket gets a clear answer or a closed connection, and nothing that two
+//! parsers could read as different requests reaches the backend.
+
+use crate::harness::{Harness, ORDERS, raw};
+
+async fn statuses(t: &Harness, request: impl AsRef<[u8]>) -> Vec<u16> {
+    raw::statuses(&raw::exchange(t.address(), request).await)
+}
+
+const OPEN: &str = "routes: { /**: { GET: { public: true }, POST: { public: true } } }";
+
+/// HP-12, SM-05: hosts.
+#[tokio::test]
+async fn a_request_names_exactly_one_valid_host() {
+    let t = Harness::start(OPEN).await;
+    let requests = [
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: user@a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a/x\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost:\r\n\r\n",
+    ];
+    for request in requests {
+        assert_eq!(statuses(&t, request).await, [400], "{request}");
+    }
+    t.backend.saw_nothing();
+    assert_eq!(t.denials("-", "malformed_request").await, requests.len() as f64);
+}
+
+/// HP-13: absolute-form with another authority than Host.
+#[tokio::test]
+async fn an_absolute_target_must_agree_with_host() {
+    let t = Harness::start("routes: { a/x: { GET: read }, b/x: { public: true } }").await;
+    let request = |target: &str, host: &str| {
+        format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+    };
+    assert_eq!(statuses(&t, request("http://b/x", "a")).await, [400]);
+    assert_eq!(statuses(&t, request("http://a/x", "b")).await, [400]);
+    assert_eq!(statuses(&t, request("ftp://b/x", "b")).await, [400]);
+    assert_eq!(statuses(&t, request("http://user@b/x", "b")).await, [400]);
+    t.backend.saw_nothing();
+    assert_eq!(statuses(&t, request("http://b/x", "b")).await, [200]);
+    assert_eq!(t.backend.saw_one().target, "/x");
+}
+
+/// SM-01: CL and TE together give one request at most, and the connection ends.
+#[tokio::test]
+async fn content_length_and_transfer_encoding_never_both_reach_the_backend() {
+    let t = Harness::start(OPEN).await;
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    for fields in [
+        "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n",
+    ] {
+        t.backend.forget();
+        let request = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n0\r\n\r\n{smuggled}");
+        let answered = statuses(&t, request).await;
+        assert_eq!(answered.len(), 1, "{fields}: {answered:?}");
+        for seen in t.backend.seen() {
+            assert_eq!(seen.target, "/");
+            let framed = |name| seen.headers.contains_key(name);
+            assert!(!(framed("content-length") && framed("transfer-encoding")));
+        }
+    }
+}
+
+/// SM-02, SM-03, SM-04.
+#[tokio::test]
+async fn obscure_framing_is_refused() {
+    let t = Harness::start(OPEN).await;
+    let fields = [
+        "Transfer-Encoding: gzip",
+        "Transfer-Encoding: chunked, identity",
+        "Transfer-Encoding: chunked, gzip",
+        "Transfer-Encoding : chunked",
+        "Transfer-Encoding: \u{b}chunked",
+        "Transfer-Encoding: xchunked",
+        "Transfer-Encoding: \"chunked\"",
+        "Content-Length: 5, 6",
+        "Content-Length: +5",
+        "Content-Length: 0x5",
+        "Content-Length: 5 5",
+        "Content-Length:",
+        "Content-Length: 99999999999999999999",
+        "Content-Length: 5\r\nContent-Length: 6",
+    ];
+    for field in fields {
+        let request = format!("POST / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\nhello");
+        let answered = statuses(&t, request).await;
+        assert!(answered.iter().all(|status| *status >= 400), "{field}: {answered:?}");
+    }
+    let old = "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    assert!(statuses(&t, old).await.iter().all(|status| *status >= 400));
+    t.backend.saw_nothing();
+}
+
+/// SM-05, SM-08.
+#[tokio::test]
+async fn malformed_heads_are_refused() {
+    let t = Harness::start(OPEN).await;
+    let heads = [
+        "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n folded: x\r\n\r\n",
+        "GET / HTTP/1.1\r\n Host: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX\u{7f}: b\r\n\r\n",
+        "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / http/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/9.9\r\nHost: a\r\n\r\n",
+        "GET /\r\nHost: a\r\n\r\n",
+        "\0\0\0\0\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n",
+    ];
+    for head in heads {
+        let answered = statuses(&t, head).await;
+        assert!(answered.iter().all(|status| *status >= 400), "{head:?}: {answered:?}");
+    }
+    t.backend.saw_nothing();
+}
+
+/// SM-06: a head with bare line feeds is refused, or read once and written anew.
+#[tokio::test]
+async fn bare_line_feeds_never_reach_the_backend() {
+    let t = Harness::start(ORDERS).await;
+    let answered = statuses(&t, "GET /orders/1 HTTP/1.1\nHost: a\nX-Auth-Subject: root\n\n").await;
+    assert!(answered == [401] || answered == [400], "{answered:?}");
+    t.backend.saw_nothing();
+    let status = "GET /status HTTP/1.1\nHost: a\nX-Auth-Subject: root\nConnection: close\n\n";
+    if statuses(&t, status).await == [200] {
+        assert_eq!(t.backend.saw_one().header("x-auth-subject"), None);
+    }
+}
+
+/// SM-07.
+#[tokio::test]
+async fn broken_chunks_are_refused() {
+    let t = Harness::start(OPEN).await;
+    for chunk in ["11111111111111111\r\n", "-1\r\n", "0x5\r\nhello\r\n", "5\r\nhelloX", "g\r\n"] {
+        t.backend.forget();
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}0\r\n\r\n"
+        );
+        let answered = statuses(&t, request).await;
+        assert!(answered.iter().all(|status| *status >= 400), "{chunk:?}: {answered:?}");
+        t.backend.saw_nothing();
+    }
+}
+
+/// PA-09, bypass 3: a fragment is no part of what is judged or forwarded.
+#[tokio::test]
+async fn a_fragment_never_reaches_the_backend() {
+    let t = Harness::start("routes: { /admin: { GET: admin }, /**: { public: true } }").await;
+    let answered =
+        statuses(&t, "GET /admin#x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert!(answered == [401] || answered == [400], "{answered:?}");
+    t.backend.saw_nothing();
+}
+
+/// HP-05, HP-06.
+#[tokio::test]
+async fn connect_and_trace_are_refused() {
+    let t = Harness::start("routes: { /**: { allow: { token: any } } }").await;
+    let connect = "CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: 127.0.0.1:22\r\n\r\n";
+    assert_eq!(statuses(&t, connect).await, [400]);
+    let trace = "TRACE / HTTP/1.1\r\nHost: a\r\nX-Secret: s\r\nConnection: close\r\n\r\n";
+    let answer = raw::exchange(t.address(), trace).await;
+    assert_eq!(raw::statuses(&answer), [405]);
+    assert!(!answer.contains("X-Secret"));
+    let star = "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    assert_eq!(statuses(&t, star).await, [400]);
+    t.backend.saw_nothing();
+}
+
+/// HP-23: oversize heads.
+#[tokio::test]
+async fn oversize_heads_are_refused() {
+    let t = Harness::start(OPEN).await;
+    let request = |target: &str, fields: &str| {
+        format!("GET {target} HTTP/1.1\r\nHost: a\r\n{fields}Connection: close\r\n\r\n")
+    };
+    assert_eq!(statuses(&t, request(&format!("/{}", "x".repeat(8000)), "")).await, [200]);
+    assert_eq!(statuses(&t, request(&format!("/{}", "x".repeat(20_000)), "")).await, [414]);
+    let many = "X: y\r\n".repeat(150);
+    assert_eq!(statuses(&t, request("/", &many)).await, [431]);
+    let big = format!("X: {}\r\n", "y".repeat(70 << 10));
+    assert_eq!(statuses(&t, request("/", &big)).await, [431]);
+    assert_eq!(t.backend.seen().len(), 1);
+}
+
+/// HP-08: what follows a refused request's head is its body, never a request.
+#[tokio::test]
+async fn the_body_of_a_refused_request_is_not_a_request() {
+    let t = Harness::start(ORDERS).await;
+    let inner = "GET /status HTTP/1.1\r\nHost: a\r\n\r\n";
+    let request = format!(
+        "POST /orders HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{inner}",
+        inner.len()
+    );
+    assert_eq!(statuses(&t, request).await, [401]);
+    t.backend.saw_nothing();
+}
+
+/// HP-07, bypass 48: a refusal comes without 100 and without reading the body.
+#[tokio::test]
+async fn a_refusal_does_not_ask_for_the_body() {
+    let t = Harness::start(ORDERS).await;
+    let request = "POST /orders HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\
+                   Content-Length: 1000000000\r\n\r\n";
+    assert_eq!(statuses(&t, request).await, [401]);
+    t.backend.saw_nothing();
+}
+
+/// SM-12, CL.0: a body on GET keeps its framing.
+#[tokio::test]
+async fn a_body_on_get_stays_a_body() {
+    let t = Harness::start(OPEN).await;
+    let inner = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{inner}",
+        inner.len()
+    );
+    assert_eq!(statuses(&t, request).await, [200]);
+    let seen = t.backend.saw_one();
+    assert_eq!((seen.target.as_str(), seen.body.len()), ("/", inner.len()));
+}
+
+/// The body limit is counted while streaming.
+#[tokio::test]
+async fn bodies_over_the_limit_are_413_however_they_are_framed() {
+    let t = Harness::start(&format!("limits: {{ body: 1KiB }}\n{OPEN}")).await;
+    let sized = t.call("POST", "/").body(vec![b'x'; 2000]).send().await;
+    assert_eq!((sized.status().as_u16(), sized.reason().as_str()), (413, "body_too_large"));
+    t.backend.saw_nothing();
+    let chunk = format!("400\r\n{}\r\n", "x".repeat(0x400));
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}{chunk}0\r\n\r\n"
+    );
+    assert_eq!(statuses(&t, request).await, [413]);
+    t.backend.saw_nothing();
+    assert_eq!(t.call("POST", "/").body(vec![b'x'; 1024]).send().await.status(), 200);
+}
