@@ -152,16 +152,6 @@ test('keys rotate under load without a wrong answer', { timeout: 120_000 }, asyn
 async function restart(keys) {
   await provider.close();
   provider = await startProvider({ port: provider.port, keys });
-  await forgetConnections(provider.url);
-}
-
-/** Asks until it is answered: connections that the client kept to the old provider are dead. */
-async function forgetConnections(url) {
-  for (let n = 0; n < 20; n += 1) {
-    const answered = await fetch(`${url}/jwks`).then((response) => response.text(), () => undefined);
-    if (answered) return;
-  }
-  throw new Error('the provider did not come back');
 }
 
 /** Four callers with one token until they are stopped, at most 30 000 requests. */
