@@ -230,6 +230,7 @@ async fn an_issuer_may_come_after_the_gateway() {
     assert_eq!((answer.status().as_u16(), &*answer.reason()), (503, "auth_unavailable"));
 
     let issuer = Issuer::start_on(address).await;
+    assert_eq!(issuer.address(), address);
     later(&t, "recovery", async || t.server.is_ready()).await;
     t.accepts([("a good token", issuer.token().scope("orders:read").sign())]).await;
     t.refuses([("a stranger's", early.sign(), "bad_signature")]).await;
@@ -274,10 +275,10 @@ async fn a_refresh_takes_keys_away_and_follows_the_key_set() {
 /// KS-07, bypass 39: unknown kids, however many, cost the issuer one fetch and good tokens nothing.
 #[tokio::test]
 async fn unknown_kids_are_no_flood() {
-    for behaviour in [
-        Behaviour::Good,
-        Behaviour::Broken(500, Bytes::new()),
-        Behaviour::Broken(200, Bytes::from_static(b"{\"keys\":[]}")),
+    for (behaviour, count) in [
+        (Behaviour::Good, 10_000),
+        (Behaviour::Broken(500, Bytes::new()), 2000),
+        (Behaviour::Broken(200, Bytes::from_static(b"{\"keys\":[]}")), 2000),
     ] {
         let t = Harness::start(ORDERS).await;
         let fetched = t.issuer.requests().len();
@@ -285,12 +286,12 @@ async fn unknown_kids_are_no_flood() {
         t.issuer.behave(behaviour);
         let (token, good) = (t.token(), t.token().sign());
         let mut connection = crate::harness::client::Connection::open(t.address()).await;
-        for number in 0..10_000u32 {
+        for number in 0..count {
             let forged = token.clone().header("kid", format!("k{number}"));
             // Any signature does: the key is looked up first.
             let forged = format!("{}.AAAA", forged.input());
             assert_eq!(connection.get("/orders/1", &forged).await, 401);
-            if number % 500 == 0 {
+            if number % (count / 20) == 0 {
                 t.clock.advance(Duration::from_secs(1));
                 assert_eq!(connection.get("/orders/1", &good).await, 200);
                 let fresh = token.clone().claim("jti", number).sign();
@@ -301,7 +302,7 @@ async fn unknown_kids_are_no_flood() {
         // One fetch in 30 seconds: one request for the metadata and one for the keys.
         let windows = 1 + (t.clock.now().monotonic - began).as_secs() / 30;
         assert!(extra as u64 <= 2 * windows, "{extra} requests in {windows} windows");
-        assert_eq!(t.denials("/orders/**", "unknown_key").await, 10_000.0);
+        assert_eq!(t.denials("/orders/**", "unknown_key").await, f64::from(count));
         assert_eq!(t.backend.seen().len(), 40);
     }
 }
