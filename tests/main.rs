@@ -10,7 +10,13 @@
 mod harness;
 
 mod authorization;
+mod bypasses;
+mod hostile_bytes;
+mod keys;
 mod limits;
 mod paths;
 mod rfc6750_bearer;
+mod rfc7519_jwt;
+mod rfc9068_claims;
 mod rfc9112_framing;
+mod secrets;

@@ -4,8 +4,10 @@ pub mod backend;
 pub mod client;
 pub mod issuer;
 pub mod keys;
+pub mod log;
 pub mod raw;
 pub mod token;
+pub mod verdicts;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -51,6 +53,13 @@ impl Harness {
 
     /// The same, with an issuer and a backend that the test prepared.
     pub async fn start_with(yaml: &str, issuer: Issuer, backend: Backend) -> Self {
+        let harness = Self::launch(yaml, issuer, backend).await;
+        harness.ready().await;
+        harness
+    }
+
+    /// The same, without waiting for keys.
+    pub async fn launch(yaml: &str, issuer: Issuer, backend: Backend) -> Self {
         let clock = Clock::default();
         let log = Captured::default();
         let folder = tempfile::tempdir().unwrap();
@@ -64,9 +73,7 @@ impl Harness {
             ..Options::new(file)
         };
         let server = Server::start(options).await.unwrap_or_else(|error| panic!("{error}"));
-        let harness = Self { issuer, backend, clock, server, log, folder };
-        harness.ready().await;
-        harness
+        Self { issuer, backend, clock, server, log, folder }
     }
 
     /// Waits until every issuer's first attempt to fetch keys has ended.
