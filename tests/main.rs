@@ -10,6 +10,7 @@
 mod harness;
 
 mod authorization;
+mod backends;
 mod limits;
 mod paths;
 mod rfc6750_bearer;
