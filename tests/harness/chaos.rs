@@ -140,9 +140,12 @@ async fn play(mut stream: TcpStream, script: Script, state: &State) -> std::io::
             Step::Head => head(&mut stream, state).await?,
             Step::Until(text) => drop(read_until(&mut stream, text).await?),
             Step::Say(text) => stream.write_all(text.as_bytes()).await?,
-            Step::SayForever(text) => loop {
-                stream.write_all(text.as_bytes()).await?;
-            },
+            Step::SayForever(text) => {
+                let much = text.repeat(1000);
+                loop {
+                    stream.write_all(much.as_bytes()).await?;
+                }
+            }
             Step::Wait => state.go.notified().await,
             Step::Hold => drop(read_until(&mut stream, "\0never\0").await?),
             Step::Reset => return stream.set_zero_linger(),
