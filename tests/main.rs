@@ -15,3 +15,4 @@ mod limits;
 mod paths;
 mod rfc6750_bearer;
 mod rfc9112_framing;
+mod streaming;

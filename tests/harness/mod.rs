@@ -5,6 +5,7 @@ pub mod chaos;
 pub mod client;
 pub mod issuer;
 pub mod keys;
+pub mod process;
 pub mod raw;
 pub mod token;
 
