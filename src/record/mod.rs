@@ -220,8 +220,7 @@ impl Record {
         route.count_bytes(self.bytes_in(), self.bytes_out);
         metrics.overhead.observe(self.overhead(total).as_secs_f64());
         if outcome == Outcome::Limited {
-            let plan = self.plan.as_deref().unwrap_or("-");
-            metrics.rate_limited.with_label_values(&[route.pattern(), plan]).inc();
+            route.count_limited(self.plan.as_deref().unwrap_or("-"));
         }
         if let Some(client) = &self.client_label {
             let labels = [&**client, self.plan.as_deref().unwrap_or("-"), outcome.as_str()];
