@@ -10,6 +10,7 @@
 mod harness;
 
 mod authorization;
+mod backends;
 mod bypasses;
 mod hostile_bytes;
 mod keys;
@@ -20,3 +21,4 @@ mod rfc7519_jwt;
 mod rfc9068_claims;
 mod rfc9112_framing;
 mod secrets;
+mod streaming;

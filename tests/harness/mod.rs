@@ -1,10 +1,12 @@
 //! A gateway between an issuer and a backend, all in this process on free ports.
 
 pub mod backend;
+pub mod chaos;
 pub mod client;
 pub mod issuer;
 pub mod keys;
 pub mod log;
+pub mod process;
 pub mod raw;
 pub mod token;
 pub mod verdicts;
@@ -133,7 +135,15 @@ impl Harness {
         self.log.text()
     }
 
-    /// Replaces the configuration and reloads it.
+    /// The access log's line about a request, once it is written.
+    pub async fn logged(&self, request_id: &str) -> serde_json::Value {
+        let id = format!("\"request_id\":\"{request_id}\"");
+        let line = || self.log().lines().find(|line| line.contains(&id)).map(str::to_owned);
+        until("the log line", async || line().is_some()).await;
+        serde_json::from_str(&line().unwrap()).unwrap()
+    }
+
+    /// Replaces the configuration; a reload puts it in force.
     pub fn rewrite(&self, yaml: &str) {
         let text = config(yaml, &self.issuer, &self.backend);
         std::fs::write(self.folder.path().join("gateway.yaml"), text).unwrap();

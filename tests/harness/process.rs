@@ -1,0 +1,118 @@
+//! The real binary, with a folder of its own and free ports.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+use super::until;
+
+/// A running `scopegate serve`. Dropping it kills it.
+pub struct Process {
+    child: Child,
+    pub proxy: SocketAddr,
+    pub admin: SocketAddr,
+    log: Lines,
+    access_log: Lines,
+    folder: tempfile::TempDir,
+}
+
+type Lines = Arc<Mutex<Vec<String>>>;
+
+impl Process {
+    /// Starts it with a whole configuration, and waits until it says where it listens.
+    pub async fn start(yaml: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("gateway.yaml"), yaml).unwrap();
+        let mut child = Command::new(PROGRAM)
+            .args(["serve", "-c"])
+            .arg(folder.path().join("gateway.yaml"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let access_log = collect(child.stdout.take().unwrap());
+        let log = collect(child.stderr.take().unwrap());
+        let nowhere = SocketAddr::from(([0; 4], 0));
+        let mut process = Self { child, proxy: nowhere, admin: nowhere, log, access_log, folder };
+        until("the start", async || process.announced("proxy http").is_some()).await;
+        process.proxy = process.announced("proxy http").unwrap();
+        process.admin = process.announced("admin http").unwrap();
+        process
+    }
+
+    /// The address behind `what` in the log.
+    fn announced(&self, what: &str) -> Option<SocketAddr> {
+        let log = self.log();
+        let (_, behind) = log.split_once(what)?;
+        behind.trim_start_matches('s').strip_prefix("://")?.split(' ').next()?.parse().ok()
+    }
+
+    /// The configuration's file.
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("gateway.yaml")
+    }
+
+    /// Everything on standard error so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().join("\n")
+    }
+
+    /// Everything on standard output so far.
+    pub fn access_log(&self) -> String {
+        self.access_log.lock().unwrap().join("\n")
+    }
+
+    /// Sends a signal: `TERM`, `HUP`.
+    pub fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        until("the end", async || self.child.try_wait().unwrap().is_some()).await;
+        self.child.wait().unwrap()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// A line of `/proc/<pid>/status` in bytes: `VmRSS`, or `VmHWM` for the most it ever was.
+    pub fn memory(&self, line: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
+        let kilobytes = line.unwrap().trim().trim_end_matches(" kB");
+        kilobytes.parse::<u64>().unwrap() << 10
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Runs another command of the program to its end, off the test's own thread.
+pub async fn run(words: &[&str]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.args(words);
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+fn collect(from: impl Read + Send + 'static) -> Lines {
+    let lines = Lines::default();
+    let into = Arc::clone(&lines);
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            into.lock().unwrap().push(line);
+        }
+    });
+    lines
+}
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_scopegate");
