@@ -17,6 +17,7 @@ mod keys;
 mod limits;
 mod paths;
 mod rfc6750_bearer;
+mod rfc7515_signatures;
 mod rfc7519_jwt;
 mod rfc9068_claims;
 mod rfc9112_framing;

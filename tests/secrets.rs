@@ -147,7 +147,7 @@ impl Watch {
     }
 
     /// Nothing that is secret is in any of it.
-    async fn is_clean(mut self, more: &[&str]) {
+    async fn find_none(mut self, more: &[&str]) {
         for path in ["/metrics", "/readyz?verbose", "/"] {
             self.seen.push(Call::new(self.t.admin(), "GET", path).send().await.text());
         }
@@ -182,7 +182,7 @@ async fn secrets_are_neither_logged_nor_answered_nor_counted() {
         let mut watch = Watch::start(&format!("errors: {{ detail: {detail} }}\n{YAML}")).await;
         watch.ask_everything().await;
         assert!(watch.t.log().contains("missing_role") && watch.t.log().contains("alice"));
-        watch.is_clean(&[&traces.text()]).await;
+        watch.find_none(&[&traces.text()]).await;
     }
     drop((guard, second));
     assert!(traces.text().contains("keys obtained"), "{}", traces.text());
