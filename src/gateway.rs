@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::{Request, Response, request};
 use hyper::body::Incoming;
+use prometheus::IntGauge;
 
 use crate::authorize::Permit;
 use crate::clock::Now;
@@ -28,24 +29,23 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The TLS version, such as `1.3`; `None` for plaintext.
     pub tls: Option<&'static str>,
-    /// The listener's label in metrics: its configured address.
-    pub listener: Arc<str>,
+    /// Requests under way on this listener.
+    pub in_flight: IntGauge,
 }
 
 /// Answers requests by the policy in force.
 #[derive(Debug)]
 pub struct Gateway {
     policy: ArcSwap<Policy>,
-    shared: Shared,
     sink: Arc<Sink>,
 }
 
 impl Gateway {
     /// A gateway that enforces `policy` and writes each request's record to `log`, if there is one.
     #[must_use]
-    pub fn new(policy: Arc<Policy>, shared: Shared, log: Option<AccessLog>) -> Self {
+    pub fn new(policy: Arc<Policy>, shared: &Shared, log: Option<AccessLog>) -> Self {
         let sink = Sink::new(shared.clock.clone(), shared.metrics.clone(), log);
-        Self { policy: ArcSwap::new(policy), sink: Arc::new(sink), shared }
+        Self { policy: ArcSwap::new(policy), sink: Arc::new(sink) }
     }
 
     /// The policy in force.
@@ -82,7 +82,7 @@ impl Gateway {
         body: Incoming,
         record: &mut Record,
     ) -> Result<Response<UpstreamBody>, Rejection> {
-        let now = self.shared.clock.now();
+        let now = record.started;
         let secure = peer.tls.is_some();
         let origin = Origin::of(peer.address, secure, &head.headers, &policy.trusted_proxies);
         record.came_from(origin.client);
@@ -147,7 +147,7 @@ async fn identify(
 fn seal(
     policy: &Policy,
     result: Result<Response<UpstreamBody>, Rejection>,
-    mut record: Record,
+    mut record: Box<Record>,
 ) -> Response<Body> {
     let mut response = match result {
         Ok(response) => response.map(Body::upstream),

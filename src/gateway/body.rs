@@ -13,7 +13,7 @@ use crate::record::Record;
 #[derive(Debug)]
 pub struct Body {
     source: Source,
-    record: Option<Record>,
+    record: Option<Box<Record>>,
 }
 
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Body {
         Self { source: Source::Upstream(body), record: None }
     }
 
-    pub(super) fn record(&mut self, record: Record) {
+    pub(super) fn record(&mut self, record: Box<Record>) {
         self.record = Some(record);
     }
 }
