@@ -18,3 +18,4 @@ mod rfc6750_bearer;
 mod rfc9110_forwarding;
 mod rfc9112_framing;
 mod streaming;
+mod tls;

@@ -7,6 +7,7 @@ pub mod issuer;
 pub mod keys;
 pub mod process;
 pub mod raw;
+pub mod tls;
 pub mod token;
 
 use std::io::Write;
