@@ -3,6 +3,7 @@
 pub mod backend;
 pub mod chaos;
 pub mod client;
+pub mod h2;
 pub mod issuer;
 pub mod keys;
 pub mod process;
