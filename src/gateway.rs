@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{Request, Response, request};
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Method, Request, Response, request};
 use hyper::body::Incoming;
 use prometheus::IntGauge;
 
@@ -19,7 +21,7 @@ use crate::forward::{Origin, UpstreamBody};
 use crate::identity::Caller;
 use crate::policy::{Access, Found, Policy, Shared};
 use crate::record::{AccessLog, Record, Sink, request_id};
-use crate::rejection::{Asked, Rejection};
+use crate::rejection::{Asked, Rejection, TooLarge};
 use crate::target::Target;
 
 /// The other end of a client's connection.
@@ -87,6 +89,7 @@ impl Gateway {
         let origin = Origin::of(peer.address, secure, &head.headers, &policy.trusted_proxies);
         record.came_from(origin.client);
         policy.flood.as_ref().map_or(Ok(()), |flood| flood.take(origin.client))?;
+        count_fields(&head.headers, policy.limits.headers)?;
         let target = Target::of(&head.method, &head.uri, head.version, &head.headers)?;
         record.target = Some(target.clone());
         let found = policy.route(&target, &head.method)?;
@@ -98,6 +101,15 @@ impl Gateway {
         quota.annotate(response.headers_mut());
         Ok(response)
     }
+}
+
+/// Refuses a head of more than `most` field lines. HTTP/1.1 never gets here with one; the library
+/// for HTTP/2 bounds their bytes alone.
+fn count_fields(headers: &HeaderMap, most: usize) -> Result<(), Rejection> {
+    if headers.len() > most {
+        return Err(Rejection::RequestTooLarge(TooLarge::Fields));
+    }
+    Ok(())
 }
 
 /// Finds out who calls and judges it; on a route that only reports, a refusal is noted instead.
@@ -155,12 +167,21 @@ fn seal(
             let request_id = record.request_id.to_str().unwrap_or_default();
             let operation = record.target.as_ref().map(|target| (record.method(), target.path()));
             let response = policy.answers.answer(&rejection, Asked { request_id, operation });
+            let is_head = record.method() == Method::HEAD;
             record.refused(rejection);
-            response.map(Body::whole)
+            if is_head { without_body(response) } else { response }.map(Body::whole)
         }
     };
     response.headers_mut().insert(request_id::NAME, record.request_id.clone());
     record.answered(response.status().as_u16());
     response.body_mut().record(record);
     response
+}
+
+/// An answer to HEAD tells of a body and has none (RFC 9110 §9.3.2). The library for HTTP/2 would
+/// send it all the same, and clients end the stream with an error.
+fn without_body(mut response: Response<Bytes>) -> Response<Bytes> {
+    let length = response.body().len();
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    response.map(|_| Bytes::new())
 }
