@@ -11,6 +11,7 @@ mod harness;
 
 mod authorization;
 mod backends;
+mod forwarded_identity;
 mod http2;
 mod limits;
 mod operations;
