@@ -12,6 +12,7 @@ mod harness;
 mod authorization;
 mod backends;
 mod bypasses;
+mod forwarded_identity;
 mod hostile_bytes;
 mod http2;
 mod keys;
