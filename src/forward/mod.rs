@@ -1,9 +1,9 @@
 //! Sending a permitted request to its backend.
 //!
-//! [`prepare`] rewrites the head of the request (`headers`); [`Delivery::send`] is the one way out: it
-//! takes a connection of this thread's pool or opens one (`pool`, `connect`), sends, and waits for the
-//! head of the response (`exchange`). The response's body streams through [`UpstreamBody`], which gives the
-//! connection back at its end.
+//! `prepare` rewrites the head of the request (`headers`). `Delivery::send` is the one way out: it
+//! takes a connection of this thread's pool or opens one (`pool`, `connect`), sends, and waits for
+//! the head of the response (`exchange`). The response's body streams through [`UpstreamBody`],
+//! which gives the connection back at its end.
 //!
 //! Four rules carry the security of this module:
 //!
