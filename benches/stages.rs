@@ -176,6 +176,7 @@ impl Bench {
                 host: target.host_field().clone(),
                 identity: permit.caller().identity().map(AsRef::as_ref),
                 origin: Origin::of(peer(), true, &head.headers, &[]),
+                peer_ip: http::HeaderValue::from_static("127.0.0.1"),
                 scrub: self.policy.scrub(),
                 keep_authorization: false,
                 timeout: None,

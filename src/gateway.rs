@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Method, Request, Response, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, request};
 use hyper::body::Incoming;
 use prometheus::IntGauge;
 
@@ -29,6 +29,8 @@ use crate::target::Target;
 pub struct Peer {
     /// Its address.
     pub address: SocketAddr,
+    /// The address without its port, as fields write it.
+    pub ip: HeaderValue,
     /// The TLS version, such as `1.3`; `None` for plaintext.
     pub tls: Option<&'static str>,
     /// Requests under way on this listener.
@@ -40,6 +42,17 @@ pub struct Peer {
 pub struct Gateway {
     policy: ArcSwap<Policy>,
     sink: Arc<Sink>,
+}
+
+impl Peer {
+    /// The peer of a connection. What is written for each of its requests is written here once.
+    #[must_use]
+    pub fn new(address: SocketAddr, tls: Option<&'static str>, in_flight: IntGauge) -> Self {
+        let ip = HeaderValue::try_from(address.ip().to_canonical().to_string());
+        // Addresses are made of visible ASCII.
+        let ip = ip.unwrap_or(HeaderValue::from_static("unknown"));
+        Self { address, ip, tls, in_flight }
+    }
 }
 
 impl Gateway {

@@ -4,7 +4,6 @@
 //! in is kept only from a trusted peer: its hops as addresses, and the scheme, host and port that
 //! the client used. Other parameters of `Forwarded` (`by`, extensions) are not passed on.
 
-use std::fmt::Write;
 use std::net::IpAddr;
 
 use http::header::FORWARDED;
@@ -46,15 +45,33 @@ impl Told {
 
 /// Writes the fields: for this hop alone, or behind what a trusted peer told.
 pub(super) fn write(headers: &mut HeaderMap, told: Option<Told>, outgoing: &Outgoing<'_>) {
+    match told {
+        None => write_own(headers, outgoing),
+        Some(told) => write_behind(headers, told, outgoing),
+    }
+}
+
+/// This hop is the first that anybody vouches for: the client is the peer, whose address is at
+/// hand as text.
+fn write_own(headers: &mut HeaderMap, outgoing: &Outgoing<'_>) {
+    let secure = outgoing.origin.secure;
+    headers.insert(X_FORWARDED_FOR, outgoing.peer_ip.clone());
+    headers.insert(X_REAL_IP, outgoing.peer_ip.clone());
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme(secure)));
+    headers.insert(X_FORWARDED_HOST, outgoing.host.clone());
+    headers.insert(X_FORWARDED_PORT, port_of(&outgoing.host, secure));
+    let mut line = String::with_capacity(96);
+    own_element(&mut line, outgoing);
+    set(headers, FORWARDED, text_value(line));
+}
+
+fn write_behind(headers: &mut HeaderMap, told: Told, outgoing: &Outgoing<'_>) {
     let origin = &outgoing.origin;
-    let nearest = origin.peer.ip().to_canonical();
-    let told = told.unwrap_or(Told { hops: Vec::new(), secure: None, host: None, port: None });
     let secure = told.secure.unwrap_or(origin.secure);
     let host = told.host.as_ref().unwrap_or(&outgoing.host);
-
-    let chain = if told.hops.is_empty() { None } else { text_value(chain(&told.hops, nearest)) };
+    let chain = text_value(chain(&told.hops, outgoing));
     let client = text_value(origin.client.to_string());
-    set(headers, X_FORWARDED_FOR, chain.or_else(|| client.clone()));
+    set(headers, X_FORWARDED_FOR, if told.hops.is_empty() { client.clone() } else { chain });
     set(headers, X_REAL_IP, client);
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme(secure)));
     headers.insert(X_FORWARDED_HOST, host.clone());
@@ -62,38 +79,51 @@ pub(super) fn write(headers: &mut HeaderMap, told: Option<Told>, outgoing: &Outg
 
     let mut line = String::with_capacity(96);
     for (index, hop) in told.hops.iter().enumerate() {
+        node(&mut line, hop.map(|address| (address, address.to_string())).as_ref());
         // The scheme and host that were told are those of the first hop.
-        let facts = (index == 0).then_some((host, secure));
-        element(&mut line, *hop, facts);
+        if index == 0 {
+            facts(&mut line, host, secure);
+        }
     }
-    element(&mut line, Some(nearest), Some((&outgoing.host, origin.secure)));
+    own_element(&mut line, outgoing);
     set(headers, FORWARDED, text_value(line));
 }
 
-/// One element per hop; IPv6 in brackets and quotes, for the colon is not a token (RFC 7239 §6).
-fn element(line: &mut String, hop: Option<IpAddr>, facts: Option<(&HeaderValue, bool)>) {
-    let comma = if line.is_empty() { "" } else { ", " };
-    let written = match hop {
-        Some(IpAddr::V4(address)) => write!(line, "{comma}for={address}"),
-        Some(IpAddr::V6(address)) => write!(line, "{comma}for=\"[{address}]\""),
-        None => write!(line, "{comma}for=unknown"),
-    };
-    let Some((host, secure)) = facts else { return written.expect(STRING) };
-    if let Some(host) = host.to_str().ok().filter(|host| is_host(host.as_bytes())) {
-        write!(line, ";host=\"{host}\"").expect(STRING);
-    }
-    write!(line, ";proto={}", scheme(secure)).expect(STRING);
+/// The element of this hop.
+fn own_element(line: &mut String, outgoing: &Outgoing<'_>) {
+    let nearest = outgoing.origin.peer.ip().to_canonical();
+    let ip = outgoing.peer_ip.to_str().ok();
+    node(line, ip.map(|ip| (nearest, ip)).as_ref());
+    facts(line, &outgoing.host, outgoing.origin.secure);
 }
 
-fn chain(hops: &[Option<IpAddr>], nearest: IpAddr) -> String {
+/// Begins an element; IPv6 in brackets and quotes, for the colon is not a token (RFC 7239 §6).
+fn node(line: &mut String, hop: Option<&(IpAddr, impl AsRef<str>)>) {
+    if !line.is_empty() {
+        line.push_str(", ");
+    }
+    let parts = match hop {
+        Some((IpAddr::V4(_), address)) => ["for=", address.as_ref(), ""],
+        Some((IpAddr::V6(_), address)) => ["for=\"[", address.as_ref(), "]\""],
+        None => ["for=unknown", "", ""],
+    };
+    line.extend(parts);
+}
+
+fn facts(line: &mut String, host: &HeaderValue, secure: bool) {
+    if let Some(host) = host.to_str().ok().filter(|host| is_host(host.as_bytes())) {
+        line.extend([";host=\"", host, "\""]);
+    }
+    line.extend([";proto=", scheme(secure)]);
+}
+
+fn chain(hops: &[Option<IpAddr>], outgoing: &Outgoing<'_>) -> String {
     let mut line = String::with_capacity(64);
     for hop in hops {
-        match hop {
-            Some(address) => write!(line, "{address}, ").expect(STRING),
-            None => line.push_str("unknown, "),
-        }
+        let hop = hop.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+        line.extend([hop.as_str(), ", "]);
     }
-    write!(line, "{nearest}").expect(STRING);
+    line.push_str(outgoing.peer_ip.to_str().unwrap_or("unknown"));
     line
 }
 
@@ -150,4 +180,3 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-const STRING: &str = "writing to a String cannot fail";

@@ -12,10 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 /// body flows, and `Trailer` announces what is dropped. Upgrades are not forwarded.
 pub(super) fn strip_request(headers: &mut HeaderMap) {
     strip_nominated(headers);
-    for name in [PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, EXPECT, TRAILER, HTTP2_SETTINGS] {
-        headers.remove(name);
-    }
-    strip_standard(headers);
+    strip(headers, &[&STANDARD, &REQUEST]);
 }
 
 /// Removes what the backend said to this gateway alone; answers with the names that its
@@ -24,8 +21,7 @@ pub(super) fn strip_request(headers: &mut HeaderMap) {
 /// `Proxy-Authenticate` goes too: only a proxy may ask for such credentials (RFC 9110 §11.7.1).
 pub(super) fn strip_response(headers: &mut HeaderMap) -> Vec<HeaderName> {
     let nominated = strip_nominated(headers);
-    headers.remove(PROXY_AUTHENTICATE);
-    strip_standard(headers);
+    strip(headers, &[&STANDARD, &[PROXY_AUTHENTICATE]]);
     nominated
 }
 
@@ -38,11 +34,15 @@ pub(super) fn strip_trailers(trailers: &mut HeaderMap, nominated: &[HeaderName])
     for name in KEPT.iter().chain(&NEVER_TRAILERS) {
         trailers.remove(name);
     }
-    strip_standard(trailers);
+    strip(trailers, &[&STANDARD]);
 }
 
-fn strip_standard(headers: &mut HeaderMap) {
-    for name in [TE, TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION] {
+/// Removes fields that are hardly ever there: comparing the few names that are costs less than
+/// looking each of these up.
+fn strip(headers: &mut HeaderMap, names: &[&[HeaderName]]) {
+    let listed = |name: &&HeaderName| names.iter().any(|names| names.contains(name));
+    let gone: Vec<HeaderName> = headers.keys().filter(listed).cloned().collect();
+    for name in gone {
         headers.remove(name);
     }
 }
@@ -71,6 +71,10 @@ fn strip_nominated(headers: &mut HeaderMap) -> Vec<HeaderName> {
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+const STANDARD: [HeaderName; 5] = [TE, TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION];
+const REQUEST: [HeaderName; 5] =
+    [PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, EXPECT, TRAILER, HTTP2_SETTINGS];
 
 /// Fields for all recipients, which a `Connection` option cannot name (RFC 9110 §7.6.1).
 const KEPT: [HeaderName; 21] = [

@@ -62,6 +62,8 @@ pub struct Outgoing<'r> {
     pub identity: Option<&'r Identity>,
     /// Where it came from.
     pub origin: Origin,
+    /// The address of the connection's peer, as fields write it.
+    pub peer_ip: HeaderValue,
     /// What is stripped.
     pub scrub: &'r Scrub,
     /// Whether the backend sees the caller's token.

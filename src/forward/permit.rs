@@ -35,6 +35,7 @@ impl Permit<'_> {
             host: target.host_field().clone(),
             identity: self.caller().identity().map(AsRef::as_ref),
             origin,
+            peer_ip: record.peer_ip.clone(),
             scrub: policy.scrub(),
             keep_authorization: route.keep_authorization,
             timeout: route.timeout,

@@ -267,6 +267,7 @@ impl Sender {
             path_and_query: "/orders/1?x=1".parse().unwrap(),
             host: HeaderValue::from_static("api.example.com"),
             identity: None,
+            peer_ip: HeaderValue::from_str(&origin.peer.ip().to_canonical().to_string()).unwrap(),
             origin,
             scrub: &self.scrub,
             keep_authorization: false,
