@@ -16,12 +16,11 @@ use super::{ClaimPath, Issuer, KeySource, Located, Place, Problem, network};
 
 /// All issuers.
 pub(super) fn issuers(reading: &mut Reading<'_>, file: &Fields<'_>) -> Vec<Issuer> {
-    let short = short(reading, file);
-    let Some(node) = file.find(reading, "issuers") else { return short.into_iter().collect() };
+    let mut issuers: Vec<Issuer> = short(reading, file).into_iter().collect();
+    let Some(node) = file.find(reading, "issuers") else { return issuers };
     if let Some(at) = file.key_at("issuer") {
         reading.note(twice(at, "issuer", "issuers"));
     }
-    let mut issuers = Vec::new();
     for entry in entries(reading, node) {
         let name = value::name(reading, &entry.key);
         issuers.push(issuer(reading, name, &entry.node));

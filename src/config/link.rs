@@ -21,6 +21,7 @@ pub(super) fn check(reading: &mut Reading<'_>, config: &Config) {
         check_params(reading, &names, route);
     }
     check_issuers(reading, config);
+    check_issuer_urls(reading, config);
 }
 
 /// What a name is a name of.
@@ -322,6 +323,25 @@ fn check_issuers(reading: &mut Reading<'_>, config: &Config) {
             Problem::new("E007", at, message)
                 .label("no token would ever do")
                 .help("write `issuer: https://...` and `audience: ...`"),
+        );
+    }
+}
+
+/// A token's `iss` picks its issuer, so no two may have the same URL.
+fn check_issuer_urls(reading: &mut Reading<'_>, config: &Config) {
+    for (index, issuer) in config.issuers.iter().enumerate() {
+        let mut before = config.issuers[..index].iter();
+        let Some(first) = before.find(|other| other.url == issuer.url) else { continue };
+        // A URL that could not be read is empty, which has been told.
+        if issuer.url.is_empty() {
+            continue;
+        }
+        let message = format!("issuers `{}` and `{}` have the same URL", *first.name, *issuer.name);
+        reading.note(
+            Problem::new("E005", issuer.url.at, message)
+                .label("again here")
+                .also(first.url.at, "first here")
+                .help("a token's `iss` picks its issuer: merge them"),
         );
     }
 }

@@ -47,7 +47,7 @@ fn assemble(name: &str, bytes: Vec<u8>, base: &Path, variables: &Variables) -> L
 }
 
 /// Reads everything, and keeps the configuration only if nothing is wrong with it.
-fn finish(reading: &mut Reading<'_>, name: &str, bytes: Vec<u8>) -> Loaded {
+pub(super) fn finish(reading: &mut Reading<'_>, name: &str, bytes: Vec<u8>) -> Loaded {
     let root = reading.parse(name, bytes);
     let config = root.and_then(|root| file(reading, &root)).map(|mut config| {
         link::check(reading, &config);

@@ -92,11 +92,18 @@ fn snippet<'s>(
     Some(snippet)
 }
 
-/// The bytes of a place within the window, on its first line alone.
+/// The bytes of a place within the window, on its first line alone. Whole characters, wherever the
+/// place was computed to be.
 fn span(text: &str, at: Place, start: usize, end: usize) -> std::ops::Range<usize> {
-    let from = at.start.clamp(start, end);
+    let whole = |mut offset: usize| {
+        while !text.is_char_boundary(offset) {
+            offset -= 1;
+        }
+        offset
+    };
+    let from = whole(at.start.clamp(start, end));
     let line = text[from..end].find(['\n', '\r']).map_or(end, |offset| from + offset);
-    let to = at.end.clamp(from, line);
+    let to = whole(at.end.clamp(from, line));
     from - start..to.max(from) - start
 }
 

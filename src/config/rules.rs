@@ -121,7 +121,7 @@ fn mapping(reading: &mut Reading<'_>, node: &Node) -> RuleKind {
         );
     }
     let mut parts = Vec::new();
-    for key in RULE.keys {
+    for key in entries.iter().filter_map(|entry| RULE.key(&entry.key.value)) {
         if let Some(value) = fields.find(reading, key.name) {
             part(reading, key.name, value, &mut parts);
         }

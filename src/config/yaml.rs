@@ -5,7 +5,7 @@
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy};
-use serde_saphyr::{Location, Options, Spanned};
+use serde_saphyr::{Error, Location, Options, Spanned};
 
 use super::variables::{self, Variables};
 use super::{Located, Place, Problem, Problems};
@@ -83,7 +83,7 @@ fn options() -> Options {
     }
 }
 
-fn unreadable(file: usize, text: &str, error: &serde_saphyr::Error) -> Problem {
+fn unreadable(file: usize, text: &str, error: &Error) -> Problem {
     let location = error.location().unwrap_or(Location::UNKNOWN);
     let at = place_of_error(file, text, location);
     let (message, label) = words(error);
@@ -96,20 +96,23 @@ fn unreadable(file: usize, text: &str, error: &serde_saphyr::Error) -> Problem {
 }
 
 /// The parser's own words, without its name for the place, which is shown beside them.
-fn words(error: &serde_saphyr::Error) -> (String, String) {
+fn words(error: &Error) -> (String, String) {
     let text = error.to_string();
     let bare = text.split(" at line ").next().unwrap_or_default();
-    match error.without_snippet() {
-        serde_saphyr::Error::Budget { .. }
-        | serde_saphyr::Error::AliasReplayLimitExceeded { .. }
-        | serde_saphyr::Error::AliasReplayStackDepthExceeded { .. }
-        | serde_saphyr::Error::AliasExpansionLimitExceeded { .. } => {
-            ("the file is too large or too deeply nested to be read".into(), "up to here".into())
-        }
-        serde_saphyr::Error::MultipleDocuments { .. } => {
-            ("a configuration is one YAML document".into(), "a second one begins here".into())
-        }
-        _ => ("this is not valid YAML".into(), bare.to_owned()),
+    let error = error.without_snippet();
+    if matches!(error, Error::MultipleDocuments { .. }) {
+        return ("a configuration is one YAML document".into(), "a second one begins here".into());
+    }
+    let is_over_budget = matches!(
+        error,
+        Error::Budget { .. }
+            | Error::AliasReplayLimitExceeded { .. }
+            | Error::AliasReplayStackDepthExceeded { .. }
+            | Error::AliasExpansionLimitExceeded { .. }
+    );
+    match is_over_budget {
+        true => ("the file is too large or too deeply nested".into(), "read up to here".into()),
+        false => ("this is not valid YAML".into(), bare.to_owned()),
     }
 }
 

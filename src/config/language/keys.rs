@@ -1,0 +1,448 @@
+//! The table itself.
+
+use super::{Key, Kind, Section};
+
+const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { name, kind, doc, later: false }
+}
+
+const fn later(name: &'static str, doc: &'static str) -> Key {
+    Key { name, kind: Kind::Text, doc, later: true }
+}
+
+const fn mapping(name: &'static str, doc: &'static str, keys: &'static [Key]) -> Section {
+    Section { name, doc, keys, methods: false, or_text: false, required: &[] }
+}
+
+const DURATION: Kind = Kind::Form(r"[0-9]+(ms|s|m|h|d)", "a duration such as 30s, 5m or 1h");
+const RATE: Kind = Kind::Form(r"[0-9]+/(s|min|h|day)", "a rate such as 60/min");
+const URL: Kind = Kind::Form(r"https?://.+", "an absolute URL");
+const TARGET: Kind = Kind::Form(r"http://[^/]+/?", "http://host:port");
+const NETWORK: Kind = Kind::Form(r"[0-9A-Fa-f:.]+(/[0-9]+)?", "a network such as 10.0.0.0/8");
+const ADDRESS: Kind = Kind::Form(r".+:[0-9]+", "an address and a port such as 127.0.0.1:8443");
+const MODE: Kind = Kind::Word(&["enforce", "report"]);
+static A_RULE: Kind = Kind::One(&RULE);
+const CLAIM_PATH: Kind = Kind::Either(&[Kind::Text, Kind::List(&Kind::Text)]);
+const LIMIT_OR_PLAN: Kind = Kind::Either(&[Kind::Text, Kind::One(&LIMIT)]);
+const UPSTREAM_OR_URL: Kind = Kind::Either(&[TARGET, Kind::One(&UPSTREAM)]);
+const TLS_KIND: Kind = Kind::Either(&[Kind::Word(&["off"]), Kind::Some(&Kind::One(&TLS))]);
+const PER_KIND: Kind =
+    Kind::Either(&[Kind::Word(&["client", "user", "ip", "route"]), Kind::One(&PER)]);
+const PUBLIC: Kind = Kind::Either(&[Kind::Switch, Kind::Word(&["optional"])]);
+const CLAIM_KIND: Kind = Kind::Named(&Kind::Either(&[Kind::Literal, Kind::One(&MATCHER)]));
+
+/// Every section.
+pub(crate) static SECTIONS: &[&Section] = &[
+    &FILE, &TLS, &ISSUER, &UPSTREAM, &TIMEOUT, &LIMIT, &PER, &PLAN_FROM, &CLIENT, &ROUTE, &RULE,
+    &MATCHER, &LOGS, &ERRORS, &DRAIN, &LIMITS, &INCLUDED,
+];
+
+/// The file itself.
+pub(crate) static FILE: Section = Section {
+    required: &["routes"],
+    ..mapping(
+        "file",
+        "The keys of gateway.yaml.",
+        &[
+            key("listen", Kind::Some(&ADDRESS), "Where clients connect. Default 127.0.0.1:8443."),
+            key(
+                "tls",
+                TLS_KIND,
+                "The certificate and key. `off` must be written out for plaintext on anything but \
+                 loopback.",
+            ),
+            key(
+                "public_url",
+                URL,
+                "What clients call this gateway; used in metadata and never taken from Host.",
+            ),
+            key(
+                "admin",
+                ADDRESS,
+                "The address of metrics, health and reload. Default 127.0.0.1:8081.",
+            ),
+            key(
+                "trusted_proxies",
+                Kind::Some(&NETWORK),
+                "The proxies whose Forwarded and X-Forwarded-* are believed. Default none.",
+            ),
+            key(
+                "include",
+                Kind::Some(&Kind::Text),
+                "More files, of which only `routes:` is read. Relative to this file; `*` stands \
+                 for any part of a file name.",
+            ),
+            key("issuer", URL, "The issuer, if there is only one; its name is `main`."),
+            key(
+                "audience",
+                Kind::Some(&Kind::Text),
+                "With `issuer`: this API's identifier; a token for another API is refused.",
+            ),
+            key("preset", Kind::Word(PRESETS), "With `issuer`: which claims hold what."),
+            key("issuers", Kind::Named(&Kind::One(&ISSUER)), "The issuers, by name."),
+            key("upstream", UPSTREAM_OR_URL, "The backend, if there is only one."),
+            key("upstreams", Kind::Named(&UPSTREAM_OR_URL), "The backends, by name."),
+            key(
+                "identity_headers",
+                Kind::Named(&Kind::Text),
+                "Headers that tell backends who calls, such as `X-Auth-Subject: \"{sub}\"`. \
+                 Default: X-Auth-Subject, X-Auth-Client, X-Auth-Scopes, X-Auth-Issuer, X-Auth-Kind.",
+            ),
+            key(
+                "keep_authorization",
+                Kind::Switch,
+                "Whether backends see the caller's token. Default false.",
+            ),
+            key("plans", Kind::Named(&Kind::One(&LIMIT)), "Rate plans, by name."),
+            key("default_plan", Kind::Text, "The plan of callers that no other setting gives one."),
+            key("plan_from", Kind::One(&PLAN_FROM), "The claim that names the caller's plan."),
+            key("clients", Kind::Named(&Kind::One(&CLIENT)), "Single clients, by client id."),
+            key("flood", RATE, "Requests per peer address, counted before any cryptography."),
+            key("mode", MODE, "Of routes that do not say. Default enforce."),
+            key("rules", Kind::Named(&Kind::One(&RULE)), "Named rules, for `use:`."),
+            key("routes", Kind::Named(&Kind::One(&ROUTE)), "Path patterns and who may call them."),
+            key("logs", Kind::One(&LOGS), "What is logged, and how."),
+            key("errors", Kind::One(&ERRORS), "What clients are told when they are refused."),
+            key("drain", Kind::One(&DRAIN), "How the gateway stops."),
+            key("limits", Kind::One(&LIMITS), "Sizes and times that nothing may exceed."),
+            later("cors", "Answers to preflights."),
+            later("tracing", "Export of traces."),
+            later("redis", "Limits shared between gateways."),
+        ],
+    )
+};
+
+/// A file that is included.
+pub(crate) static INCLUDED: Section = mapping(
+    "include",
+    "The keys of an included file.",
+    &[key("routes", Kind::Named(&Kind::One(&ROUTE)), "Path patterns and who may call them.")],
+);
+
+/// `tls:`
+pub(crate) static TLS: Section = Section {
+    required: &["cert", "key"],
+    ..mapping(
+        "tls",
+        "A certificate; a list of them is chosen from by SNI.",
+        &[
+            key("cert", Kind::Text, "The PEM file of the certificate chain, leaf first."),
+            key("key", Kind::Text, "The PEM file of the private key."),
+        ],
+    )
+};
+
+/// One of `issuers:`
+pub(crate) static ISSUER: Section = Section {
+    required: &["url", "audience"],
+    ..mapping(
+        "issuers",
+        "An authorization server whose tokens are accepted.",
+        &[
+            key("url", URL, "The issuer identifier; must equal the token's `iss` exactly."),
+            key(
+                "audience",
+                Kind::Some(&Kind::Text),
+                "This API's identifier; a token needs one of them in `aud`.",
+            ),
+            key("preset", Kind::Word(PRESETS), "Which claims hold what. Default generic."),
+            key(
+                "algorithms",
+                Kind::Some(&Kind::Word(ALGORITHMS)),
+                "The signature algorithms accepted. Default RS256, PS256, ES256, EdDSA.",
+            ),
+            key(
+                "leeway",
+                DURATION,
+                "Clock skew allowed on exp, nbf, iat. Default 30s, at most 5m.",
+            ),
+            key("max_token_age", DURATION, "The longest time since iat. Default unlimited."),
+            key(
+                "claims",
+                Kind::Named(&CLAIM_PATH),
+                "Names for claims: scopes, roles, groups, client, subject, or your own. A path is \
+                 a dotted name, or a list of exact member names.",
+            ),
+            key(
+                "client_token_when",
+                Kind::Named(&Kind::Text),
+                "Claims whose values mark a machine's token.",
+            ),
+            key(
+                "implies",
+                Kind::Named(&Kind::Some(&Kind::Text)),
+                "Broader scopes and the narrower ones that each contains.",
+            ),
+            key(
+                "sender_constraint",
+                Kind::Word(&["none"]),
+                "Proof of possession. This version knows none.",
+            ),
+            key(
+                "metadata_url",
+                URL,
+                "Reads the metadata from here instead of the well-known URLs.",
+            ),
+            key("jwks_url", URL, "Reads the keys from here, without metadata."),
+            key("jwks", Kind::Text, "Reads the keys from this file, without network."),
+            key("insecure", Kind::Switch, "Allows plain http off loopback. Default false."),
+            key(
+                "max_stale",
+                DURATION,
+                "How long keys are used without a successful refresh. Default 24h.",
+            ),
+            later("introspection", "Opaque tokens (RFC 7662)."),
+            later("client_id", "For introspection."),
+            later("client_secret", "For introspection."),
+            later("cache", "For introspection."),
+        ],
+    )
+};
+
+/// One of `upstreams:`
+pub(crate) static UPSTREAM: Section = Section {
+    required: &["targets"],
+    ..mapping(
+        "upstreams",
+        "A backend; its URL alone will often do.",
+        &[
+            key("targets", Kind::Some(&TARGET), "The servers, as http://host:port."),
+            key("timeout", Kind::One(&TIMEOUT), "How long to wait for it."),
+            later("health", "Active health checks."),
+            later("retry", "Retries."),
+            later("tls", "TLS to the backend."),
+        ],
+    )
+};
+
+/// `timeout:` of an upstream.
+pub(crate) static TIMEOUT: Section = mapping(
+    "timeout",
+    "How long to wait for a backend.",
+    &[
+        key("connect", DURATION, "To connect. Default 2s."),
+        key("response", DURATION, "From the request's end to the response's head. Default 30s."),
+        key(
+            "idle",
+            DURATION,
+            "How long an idle connection is kept, and the longest silence within a body. Default \
+             60s.",
+        ),
+    ],
+);
+
+/// One of `plans:`, or a route's own `limit:`.
+pub(crate) static LIMIT: Section = mapping(
+    "plans",
+    "A limit: a rate, a quota, or both.",
+    &[
+        key("rate", RATE, "The steady rate."),
+        key("burst", Kind::Count, "How many may come at once. Default: the rate's number."),
+        key("quota", RATE, "How many in a longer period."),
+        key("per", PER_KIND, "What is counted: client (default), user, ip, route, or a claim."),
+    ],
+);
+
+/// `per: { claim: … }`
+pub(crate) static PER: Section = Section {
+    required: &["claim"],
+    ..mapping(
+        "per",
+        "What calls are counted by.",
+        &[key("claim", Kind::Text, "The claim whose value is counted by.")],
+    )
+};
+
+/// `plan_from:`
+pub(crate) static PLAN_FROM: Section = Section {
+    required: &["claim"],
+    ..mapping(
+        "plan_from",
+        "Where the caller's plan is named.",
+        &[key("claim", CLAIM_PATH, "A claim whose value is the name of a plan.")],
+    )
+};
+
+/// One of `clients:`
+pub(crate) static CLIENT: Section = mapping(
+    "clients",
+    "What is known of one client.",
+    &[key("plan", Kind::Text, "Its plan."), key("name", Kind::Text, "A name for people.")],
+);
+
+/// One of `routes:`
+pub(crate) static ROUTE: Section = Section {
+    methods: true,
+    ..mapping(
+        "routes",
+        "A path pattern and who may call it. Methods are keys too: `POST, PUT: orders:write`; a \
+         method that is not listed is refused, unless there is `allow`.",
+        &[
+            key("upstream", Kind::Text, "The backend's name; optional if there is only one."),
+            key(
+                "public",
+                PUBLIC,
+                "GET and HEAD without a token: `true`, or `optional` if a token that is sent must \
+                 be good.",
+            ),
+            key(
+                "allow",
+                Kind::One(&RULE),
+                "The rule of every method that has none of its own on this route.",
+            ),
+            key("strip_prefix", Kind::Text, "A prefix that the backend does not see."),
+            key("limit", LIMIT_OR_PLAN, "A limit of this route's own, beside the caller's plan."),
+            key("timeout", DURATION, "Replaces the upstream's response timeout."),
+            key("mode", MODE, "`report` lets through what would be refused, and says so."),
+            key(
+                "case_insensitive",
+                Kind::Switch,
+                "For backends that fold the case of paths. Default false.",
+            ),
+            key(
+                "allow_encoded_slash",
+                Kind::Switch,
+                "Lets %2F through, as it is, within a segment. Default false.",
+            ),
+            key("keep_authorization", Kind::Switch, "Whether the backend sees the token."),
+            later("cors", "Answers to preflights."),
+        ],
+    )
+};
+
+/// A rule.
+pub(crate) static RULE: Section = Section {
+    or_text: true,
+    ..mapping(
+        "rules",
+        "Who may call. A string is a scope; the keys of a mapping are all needed.",
+        &[
+            key("public", PUBLIC, "No token; for one method of a route, and alone."),
+            key("scope", Kind::Text, "The token has this scope."),
+            key("role", Kind::Text, "The token has this role."),
+            key("group", Kind::Text, "The token has this group."),
+            key("client", Kind::Text, "The token was issued to this client."),
+            key("issuer", Kind::Text, "The token comes from this issuer, by its name here."),
+            key(
+                "token",
+                Kind::Word(&["user", "client", "any"]),
+                "A person's token, a machine's, or any.",
+            ),
+            key(
+                "acr",
+                Kind::Some(&Kind::Text),
+                "One of these authentication context classes (RFC 9470).",
+            ),
+            key("max_age", DURATION, "The longest time since the person logged in (RFC 9470)."),
+            key("source", Kind::Some(&NETWORK), "The client's address is in one of these."),
+            key(
+                "claim",
+                CLAIM_KIND,
+                "Claims and what they must be: a value, `\"{param}\"` of the path, or a condition.",
+            ),
+            key("use", Kind::Text, "The named rule."),
+            key("all", Kind::List(&A_RULE), "All of these."),
+            key("any", Kind::List(&A_RULE), "At least one of these."),
+            key("not", Kind::One(&RULE), "Not this."),
+        ],
+    )
+};
+
+/// A condition on a claim.
+pub(crate) static MATCHER: Section = mapping(
+    "claim",
+    "A condition on a claim; one key alone.",
+    &[
+        key("in", Kind::List(&Kind::Literal), "Equal to one of these."),
+        key("contains", Kind::Literal, "A list that holds this."),
+        key("starts_with", Kind::Text, "Text that begins so."),
+        key("ends_with", Kind::Text, "Text that ends so."),
+        key("exists", Kind::Switch, "Present and not null, or absent."),
+    ],
+);
+
+/// `logs:`
+pub(crate) static LOGS: Section = mapping(
+    "logs",
+    "What is logged, and how.",
+    &[
+        key(
+            "format",
+            Kind::Word(&["auto", "human", "json"]),
+            "auto is for people on a terminal, JSON elsewhere. Default auto.",
+        ),
+        key("access", Kind::Word(&["on", "off"]), "Whether each request gets a line. Default on."),
+        key(
+            "identity",
+            Kind::Word(&["full", "hash", "none"]),
+            "How much of the caller a line shows. Default full.",
+        ),
+    ],
+);
+
+/// `errors:`
+pub(crate) static ERRORS: Section = mapping(
+    "errors",
+    "What clients are told when they are refused.",
+    &[
+        key(
+            "detail",
+            Kind::Word(&["minimal", "standard", "full"]),
+            "How much of the reason is told; full is for development. Default standard.",
+        ),
+        key("docs", URL, "The base of problem types' URIs."),
+    ],
+);
+
+/// `drain:`
+pub(crate) static DRAIN: Section = mapping(
+    "drain",
+    "How the gateway stops on SIGTERM.",
+    &[
+        key("delay", DURATION, "How long it goes on accepting while not ready. Default 0s."),
+        key("timeout", DURATION, "How long open requests may take to finish. Default 30s."),
+    ],
+);
+
+/// `limits:`
+pub(crate) static LIMITS: Section = mapping(
+    "limits",
+    "Sizes and times that no request or connection may exceed.",
+    &[
+        key("header_bytes", Kind::Size, "Of a request's head. Default 64KiB."),
+        key("headers", Kind::Count, "Fields of a request. Default 100."),
+        key("token", Kind::Size, "Of a token. Default 16KiB."),
+        key("body", Kind::Size, "Of a request body. Default 10MiB."),
+        key("header_timeout", DURATION, "For the TLS handshake, and for a head. Default 10s."),
+        key("idle_timeout", DURATION, "For the next request on a connection. Default 60s."),
+        key("connections", Kind::Count, "Open client connections. Default 10000."),
+        key("verdicts", Kind::Count, "Verified tokens remembered. Default 100000."),
+        key("callers", Kind::Count, "Callers that each limiter keeps apart. Default 1000000."),
+    ],
+);
+
+/// The presets that this version knows.
+pub(crate) const PRESETS: &[&str] = &["generic", "rfc9068", "keycloak"];
+
+/// The presets of later versions.
+pub(crate) const LATER_PRESETS: &[&str] = &[
+    "auth0",
+    "okta",
+    "entra",
+    "cognito",
+    "google-id",
+    "duende",
+    "hydra",
+    "oidc-provider",
+    "spring-as",
+    "zitadel",
+    "authentik",
+    "pingone",
+    "pingfederate",
+    "github",
+    "facebook",
+];
+
+/// The signature algorithms that an issuer may use.
+pub(crate) const ALGORITHMS: &[&str] =
+    &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
