@@ -120,7 +120,7 @@ async fn admit<'p>(
     };
     admitted.or_else(|rejection| {
         let (permit, rejection) = found.tolerate(rejection, record.identity.as_ref())?;
-        record.tolerated(&rejection);
+        record.tolerated(rejection);
         Ok(permit)
     })
 }
@@ -152,10 +152,10 @@ fn seal(
     let mut response = match result {
         Ok(response) => response.map(Body::upstream),
         Err(rejection) => {
-            record.refused(&rejection);
             let request_id = record.request_id.to_str().unwrap_or_default();
             let operation = record.target.as_ref().map(|target| (record.method(), target.path()));
             let response = policy.answers.answer(&rejection, Asked { request_id, operation });
+            record.refused(rejection);
             response.map(Body::whole)
         }
     };

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::config::LogIdentity;
 use crate::identity::{Identity, limit_key};
+use crate::rejection::Rejection;
 
 use super::Record;
 use super::time::Timestamp;
@@ -34,6 +35,8 @@ pub(super) struct Line<'r> {
     decision: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    required_scopes: &'r [Box<str>],
     #[serde(skip_serializing_if = "is_enforced")]
     mode: &'static str,
     #[serde(flatten)]
@@ -90,8 +93,8 @@ struct Backend<'r> {
 impl<'r> Line<'r> {
     pub(super) fn of(record: &'r Record, total: Duration, identity: LogIdentity) -> Self {
         let (decision, reason) = record.decision();
-        let refusal = record.refused.as_ref().or(record.would_deny.as_ref());
-        let rule = refusal.and_then(|(_, rule)| rule.as_deref());
+        let refusal = record.refusal();
+        let rule = refusal.and_then(Rejection::rule);
         let route = record.route.as_deref();
         Self {
             time: Timestamp(record.started.unix).to_string(),
@@ -108,6 +111,7 @@ impl<'r> Line<'r> {
             status: record.status,
             decision,
             reason: reason.map(|reason| reason.as_str()),
+            required_scopes: refusal.map_or(&[], Rejection::required_scopes),
             mode: if record.would_deny.is_some() { "report" } else { "enforce" },
             caller: record
                 .identity
@@ -148,7 +152,9 @@ impl<'r> Line<'r> {
         );
         if let Some(reason) = self.reason {
             let would = if self.decision == "would_deny" { "would deny: " } else { "" };
-            let _ = write!(out, "  {would}{reason}");
+            let scopes = self.required_scopes.join(" ");
+            let space = if scopes.is_empty() { "" } else { " " };
+            let _ = write!(out, "  {would}{reason}{space}{scopes}");
             if let Some(rule) = self.rule {
                 let _ = write!(out, "  {}", Printable(rule));
             }

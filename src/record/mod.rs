@@ -66,10 +66,10 @@ pub(crate) struct Record {
     pub(crate) target: Option<Target>,
     route: Option<Arc<Route>>,
     pub(crate) identity: Option<Arc<Identity>>,
-    /// Why it was refused, and the line of the rule.
-    refused: Option<(Reason, Option<Arc<str>>)>,
+    /// Why it was refused.
+    refused: Option<Rejection>,
     /// Why it would have been, on a route that only reports.
-    would_deny: Option<(Reason, Option<Arc<str>>)>,
+    would_deny: Option<Rejection>,
     plan: Option<Arc<str>>,
     /// The configured client's id, or `other`.
     client_label: Option<Arc<str>>,
@@ -135,8 +135,8 @@ impl Record {
         self.route = Some(Arc::clone(route));
     }
 
-    pub(crate) fn tolerated(&mut self, rejection: &Rejection) {
-        self.would_deny = Some((rejection.reason(), rejection.rule()));
+    pub(crate) fn tolerated(&mut self, rejection: Rejection) {
+        self.would_deny = Some(rejection);
     }
 
     pub(crate) fn spent(&mut self, plan: Option<&Arc<str>>, remaining: Option<u32>) {
@@ -161,17 +161,22 @@ impl Record {
         self.bytes_in = bytes_in;
     }
 
-    pub(crate) fn refused(&mut self, rejection: &Rejection) {
-        self.refused = Some((rejection.reason(), rejection.rule()));
+    pub(crate) fn refused(&mut self, rejection: Rejection) {
         if let Some(exceeded) = rejection.exceeded() {
             self.plan = Some(Arc::clone(&exceeded.policy));
             self.remaining = Some(0);
         }
+        self.refused = Some(rejection);
     }
 
     pub(crate) fn answered(&mut self, status: u16) {
         self.status = status;
         self.answered = Some(self.sink.clock.now().monotonic);
+    }
+
+    /// What was refused, or would have been.
+    fn refusal(&self) -> Option<&Rejection> {
+        self.refused.as_ref().or(self.would_deny.as_ref())
     }
 
     fn outcome(&self) -> Outcome {
@@ -185,11 +190,11 @@ impl Record {
 
     /// `deny` for what the policy refused; a backend's failure is no denial.
     fn decision(&self) -> (&'static str, Option<Reason>) {
-        match (&self.refused, &self.would_deny) {
-            (Some((reason, _)), _) if reason.is_the_gateways() => ("deny", Some(*reason)),
-            (Some((reason, _)), _) => ("allow", Some(*reason)),
-            (None, Some((reason, _))) => ("would_deny", Some(*reason)),
-            (None, None) => ("allow", None),
+        let reason = self.refusal().map(Rejection::reason);
+        match (&self.refused, reason) {
+            (Some(_), Some(reason)) if reason.is_the_gateways() => ("deny", Some(reason)),
+            (None, Some(reason)) => ("would_deny", Some(reason)),
+            (_, reason) => ("allow", reason),
         }
     }
 
@@ -232,12 +237,5 @@ impl Drop for Record {
         if let Some(log) = &self.sink.log {
             log.write(self, total);
         }
-    }
-}
-
-impl Rejection {
-    /// The line of the rule that refused, where one did.
-    fn rule(&self) -> Option<Arc<str>> {
-        if let Self::Denied(denial) = self { Some(Arc::clone(&denial.rule)) } else { None }
     }
 }

@@ -176,7 +176,8 @@ impl Rejection {
         None
     }
 
-    fn required_scopes(&self) -> &[Box<str>] {
+    /// The scopes that the operation needs, if that is what the token lacks.
+    pub(crate) fn required_scopes(&self) -> &[Box<str>] {
         if let Self::Denied(denial) = self
             && let Unmet::Scope(scopes) = &denial.unmet
         {

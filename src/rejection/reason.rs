@@ -254,6 +254,11 @@ impl Rejection {
         }
     }
 
+    /// The line of the rule that refused, where one did.
+    pub(crate) fn rule(&self) -> Option<&str> {
+        if let Self::Denied(denial) = self { Some(&denial.rule) } else { None }
+    }
+
     /// Whether `mode: report` lets it through: what depends on the caller's token alone.
     #[must_use]
     pub fn is_about_the_caller(&self) -> bool {
