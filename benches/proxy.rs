@@ -5,6 +5,14 @@
 //! worker: a public route, a scoped route with a verified token, and no token at all. The first is
 //! what a proxy that checks nothing would do here; compare the others with it.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    unreachable_pub,
+    reason = "a benchmark prints, and may stop where it fails"
+)]
+
 #[path = "../tests/harness/keys.rs"]
 #[expect(dead_code, reason = "the tests use more of it")]
 mod keys;

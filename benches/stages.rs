@@ -3,6 +3,14 @@
 //! `cargo bench --bench stages`. Times are the median of eleven rounds on one thread; allocations
 //! are counted exactly. Compare figures of one run with each other, not across machines.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    unreachable_pub,
+    reason = "a benchmark prints, and may stop where it fails"
+)]
+
 #[path = "../tests/harness/keys.rs"]
 #[expect(dead_code, reason = "the tests use more of it")]
 mod keys;
