@@ -1,6 +1,7 @@
 //! Answering one request: every stage in order, each refusal a response, one record.
 
 mod body;
+mod unread;
 
 pub use body::Body;
 
@@ -20,6 +21,7 @@ use crate::policy::{Access, Found, Policy, Shared};
 use crate::record::{AccessLog, Record, Sink, request_id};
 use crate::rejection::{Asked, Rejection};
 use crate::target::Target;
+use unread::Unread;
 
 /// The other end of a client's connection.
 #[derive(Clone, Debug)]
@@ -70,6 +72,7 @@ impl Gateway {
         let policy = self.policy.load_full();
         let (head, body) = request.into_parts();
         let mut record = Record::start(&self.sink, peer, &head);
+        let body = Unread::new(body, head.version);
         let result = self.process(&policy, peer, head, body, &mut record).await;
         seal(&policy, result, record)
     }
@@ -79,7 +82,7 @@ impl Gateway {
         policy: &Policy,
         peer: &Peer,
         head: request::Parts,
-        body: Incoming,
+        body: Unread,
         record: &mut Record,
     ) -> Result<Response<UpstreamBody>, Rejection> {
         let now = self.shared.clock.now();
@@ -94,7 +97,8 @@ impl Gateway {
         let permit = admit(policy, found, &head, &target, origin, now, record).await?;
         let quota = permit.spend(policy, origin.client)?;
         record.spent(policy.plan_of(permit.caller()).map(|plan| plan.name()), quota.remaining());
-        let mut response = permit.forward(policy, &target, origin, head, body, record).await?;
+        let mut response =
+            permit.forward(policy, &target, origin, head, body.read(), record).await?;
         quota.annotate(response.headers_mut());
         Ok(response)
     }
