@@ -144,10 +144,7 @@ impl Policy {
             exit: Exit::Usage,
             text: format!("error: cannot read {}: {error}", self.name()),
         })?;
-        config.ok_or_else(|| Failure {
-            exit: Exit::CannotStart,
-            text: problems.render(&sources, color),
-        })
+        config.ok_or_else(|| Failure { exit: Exit::Usage, text: problems.render(&sources, color) })
     }
 }
 

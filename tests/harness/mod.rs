@@ -2,8 +2,10 @@
 
 pub mod backend;
 pub mod client;
+pub mod demo;
 pub mod issuer;
 pub mod keys;
+pub mod process;
 pub mod raw;
 pub mod token;
 
