@@ -4,6 +4,7 @@ mod harness;
 
 mod authorization;
 mod demo;
+mod documents;
 mod limits;
 mod paths;
 mod rfc6750_bearer;

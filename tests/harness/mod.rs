@@ -5,6 +5,7 @@ pub mod client;
 pub mod demo;
 pub mod issuer;
 pub mod keys;
+pub mod markdown;
 pub mod process;
 pub mod raw;
 pub mod token;
