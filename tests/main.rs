@@ -5,6 +5,7 @@ mod harness;
 mod authorization;
 mod demo;
 mod documents;
+mod examples;
 mod limits;
 mod paths;
 mod rfc6750_bearer;
