@@ -98,7 +98,7 @@ issuers: {{ main: {{ url: {ISSUER}, audience: https://api.example.com, jwks: key
 upstream: http://{backend}
 plans: {{ large: {{ rate: 1000000/s }} }}
 default_plan: large
-logs: {{ access: off }}
+logs: {{ access: off, format: human }}
 routes: {{ /orders/**: {{ GET: orders:read }}, /status: {{ public: true }} }}
 "
         );

@@ -114,7 +114,7 @@ fn a_policy_that_does_not_fit_is_explained() {
                   routes: { /a: { GET: a } }\n";
     std::fs::write(&file, policy).unwrap();
     let ran = Scopegate::within(folder.path(), &words).run();
-    assert_eq!(ran.code, 3);
+    assert_eq!(ran.code, 2);
     assert!(
         ran.stderr.contains("help: write `issuer: ${SCOPEGATE_DEMO_ISSUER}`"),
         "{}",

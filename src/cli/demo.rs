@@ -2,22 +2,23 @@
 
 mod banner;
 
+mod policy;
+
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 
 use tokio::task::JoinSet;
 
 use self::banner::Banner;
+use self::policy::Policy;
 use super::{Exit, Global};
 use crate::clock::Clock;
-use crate::config::{self, Config, Loaded, Variables, is_loopback};
-use crate::demo::certificate::self_signed;
+use crate::config::{Config, Variables, is_loopback};
 use crate::demo::issuer::Issuer;
 use crate::demo::loopback::Loopback;
 use crate::demo::timesheets::Timesheets;
-use crate::demo::{API_VARIABLE, ISSUER_VARIABLE, POLICY};
-use crate::server::{ConfigSource, Lines, Options as ServerOptions, Server};
+use crate::demo::{API_VARIABLE, ISSUER_VARIABLE, certificate};
+use crate::server::{self, Lines, Prepared, Server, StartError};
 
 /// The keys are made at start and gone at the end. Nothing can be bound off loopback.
 #[derive(Debug, clap::Args)]
@@ -68,6 +69,16 @@ impl Failure {
     }
 }
 
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let exit = match error {
+            StartError::Config(_) => Exit::Usage,
+            StartError::Listen(_) | StartError::Tls(_) => Exit::CannotStart,
+        };
+        Self { exit, text: error.to_string().trim_end().to_owned() }
+    }
+}
+
 async fn demo(global: &Global, options: &Options) -> Result<(), Failure> {
     let issuer_socket = listen("issuer", options.issuer).await?;
     let api_socket = listen("api", options.api).await?;
@@ -76,88 +87,73 @@ async fn demo(global: &Global, options: &Options) -> Result<(), Failure> {
         .with(ISSUER_VARIABLE, &issuer_url)
         .with(API_VARIABLE, &format!("http://{}", api_socket.address()));
     let policy = Policy::choose(global.config.as_deref());
-    let config = policy.read(&variables, global.colors_stderr())?;
     let clock = Clock::default();
-    let issuer = Issuer::new(issuer_url.clone(), audience(&config, &issuer_url)?, clock.clone())
+    let prepared = prepare(global, options, &policy, variables, clock.clone())?;
+    let issuer = Issuer::new(issuer_url.clone(), audience(prepared.config(), &issuer_url)?, clock)
         .map_err(|error| Failure::start("the issuer", &error))?;
 
     // Dropping the set at the end closes both servers.
     let mut servers = JoinSet::new();
     servers.spawn(issuer.clone().serve(issuer_socket));
     servers.spawn(Timesheets::new().serve(api_socket));
-    let gateway = gateway(&policy, variables, options, clock).await?;
+    let gateway = prepared.start().await?;
     if !global.quiet {
-        let banner = Banner {
-            policy: &policy,
-            issuer: &issuer,
-            issuer_url: &issuer_url,
-            listen: gateway.addresses()[0],
-            admin: gateway.admin_address(),
-        };
-        let text = banner.text().map_err(|error| Failure::start("the demo", &error))?;
-        drop(io::stdout().write_all(text.as_bytes()));
+        greet(&policy, &issuer, &issuer_url, &gateway)?;
     }
-    let ended = gateway.run().await;
-    ended.map(drop).map_err(|error| Failure::start("to catch signals", &error))
+    gateway.run().await.map_err(|error| Failure::start("listening to signals", &error))?;
+    Ok(())
 }
 
-/// The policy of the demo.
-enum Policy {
-    /// The one in the binary.
-    BuiltIn,
-    /// `./gateway.yaml`, which is written for the demo: it names the variable of its issuer.
-    Here,
-    /// The one given by `-c`.
-    Own(PathBuf),
-}
-
-impl Policy {
-    fn choose(given: Option<&Path>) -> Self {
-        if let Some(path) = given {
-            return Self::Own(path.to_owned());
-        }
-        match std::fs::read_to_string(HERE) {
-            Ok(text) if text.contains(ISSUER_VARIABLE) => Self::Here,
-            Ok(_) | Err(_) => Self::BuiltIn,
-        }
-    }
-
-    /// Its file; `None` for the one in the binary.
-    fn path(&self) -> Option<&Path> {
-        match self {
-            Self::BuiltIn => None,
-            Self::Here => Some(Path::new(HERE)),
-            Self::Own(path) => Some(path),
-        }
-    }
-
-    fn name(&self) -> String {
-        self.path().map_or_else(|| BUILT_IN.to_owned(), |path| path.display().to_string())
-    }
-
-    fn read(&self, variables: &Variables, color: bool) -> Result<Config, Failure> {
-        let loaded = match self.path() {
-            None => Ok(config::load_text(BUILT_IN, POLICY, variables)),
-            Some(path) => config::load(path, variables),
-        };
-        let Loaded { config, sources, problems, .. } = loaded.map_err(|error| Failure {
-            exit: Exit::Usage,
-            text: format!("error: cannot read {}: {error}", self.name()),
-        })?;
-        config.ok_or_else(|| Failure { exit: Exit::Usage, text: problems.render(&sources, color) })
-    }
+/// The gateway of `scopegate serve`, but for its addresses and its certificate.
+fn prepare(
+    global: &Global,
+    options: &Options,
+    policy: &Policy,
+    variables: Variables,
+    clock: Clock,
+) -> Result<Prepared, Failure> {
+    let certificate = certificate::self_signed()
+        .map_err(|error| Failure::start("TLS without a certificate", &error))?;
+    // People watch the demo, also through a pipe.
+    let lines = Lines { writer: Box::new(io::stdout()), terminal: true };
+    Ok(Prepared::read(server::Options {
+        config: policy.source(),
+        listen: vec![options.listen],
+        admin: Some(options.admin),
+        variables,
+        clock,
+        workers: Some(WORKERS),
+        access_log: Some(lines),
+        certificate: Some(certificate),
+        color: global.colors_stderr(),
+    })?)
 }
 
 /// The audience that the policy asks of the demo's tokens.
 fn audience(config: &Config, issuer: &str) -> Result<String, Failure> {
     let known = config.issuers.iter().find(|known| known.url.value == issuer);
     known.and_then(|known| known.audience.first().cloned()).ok_or_else(|| Failure {
-        exit: Exit::CannotStart,
+        exit: Exit::Usage,
         text: format!(
             "error: no issuer of this file is the demo's, {issuer}\n\
              help: write `issuer: ${{{ISSUER_VARIABLE}}}` and `upstream: ${{{API_VARIABLE}}}`"
         ),
     })
+}
+
+fn greet(
+    policy: &Policy,
+    issuer: &Issuer,
+    issuer_url: &str,
+    gateway: &Server,
+) -> Result<(), Failure> {
+    let (Some(listen), Some(admin)) = (gateway.addresses().first(), gateway.admin_address()) else {
+        return Ok(());
+    };
+    let banner = Banner { policy, issuer, issuer_url, listen: *listen, admin };
+    let text = banner.text().map_err(|error| Failure::start("the demo", &error))?;
+    drop(io::stdout().write_all(text.as_bytes()));
+    Ok(())
 }
 
 async fn listen(option: &str, address: SocketAddr) -> Result<Loopback, Failure> {
@@ -167,33 +163,6 @@ async fn listen(option: &str, address: SocketAddr) -> Result<Loopback, Failure> 
             "error: cannot listen on {address}: {error}\nhelp: --{option} 127.0.0.1:0 takes a free port"
         ),
     })
-}
-
-/// Starts the gateway in this process; each request becomes a line on standard output.
-async fn gateway(
-    policy: &Policy,
-    variables: Variables,
-    options: &Options,
-    clock: Clock,
-) -> Result<Server, Failure> {
-    let config = match policy.path() {
-        None => ConfigSource::Text { name: BUILT_IN, text: POLICY },
-        Some(path) => ConfigSource::File(path.to_owned()),
-    };
-    let certificate =
-        self_signed().map_err(|error| Failure::start("with a certificate", &error))?;
-    let lines = Lines { writer: Box::new(io::stdout()), terminal: true };
-    let server = Server::start(ServerOptions {
-        config,
-        listen: vec![options.listen],
-        admin: Some(options.admin),
-        variables,
-        clock,
-        access_log: Some(lines),
-        certificate: Some(certificate),
-        ..ServerOptions::new(PathBuf::new())
-    });
-    server.await.map_err(|error| Failure { exit: Exit::CannotStart, text: error.to_string() })
 }
 
 fn loopback(text: &str) -> Result<SocketAddr, String> {
@@ -206,8 +175,8 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
     Err("the demo stays on this machine: use 127.0.0.1 or [::1]".to_owned())
 }
 
-const HERE: &str = "gateway.yaml";
-const BUILT_IN: &str = "gateway.yaml (built in)";
+/// Threads that serve; a demo leaves the others to whoever tries it.
+const WORKERS: usize = 2;
 
 #[cfg(test)]
 mod tests {
@@ -228,12 +197,5 @@ mod tests {
             }
             assert!(Words::try_parse_from(["demo", option, "[::1]:0"]).is_ok());
         }
-    }
-
-    #[test]
-    fn a_file_that_is_given_is_the_policy() {
-        let policy = Policy::choose(Some(Path::new("other.yaml")));
-        assert_eq!(policy.name(), "other.yaml");
-        assert!(POLICY.contains(ISSUER_VARIABLE) && POLICY.contains(API_VARIABLE));
     }
 }

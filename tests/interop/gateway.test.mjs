@@ -123,9 +123,10 @@ test('a changed token is refused', async () => {
 });
 
 // The last test: it leaves the provider with the second key alone.
-test('keys rotate under load without a wrong answer', { timeout: 120_000 }, async () => {
+test('keys rotate under load without a wrong answer', { timeout: 120_000 }, async (t) => {
   const old = await machineToken(provider.url);
   const load = startLoad(old);
+  t.after(load.stop);
 
   await restart([KEYS[1], KEYS[0]]);
   const next = await machineToken(provider.url);
@@ -135,10 +136,12 @@ test('keys rotate under load without a wrong answer', { timeout: 120_000 }, asyn
   const { wrong, count } = await load.stop();
   assert.deepEqual(wrong, []);
   assert.ok(count > 20, `${count} requests were made`);
+  assert.equal(provider.counts.keys, 1, 'one look for new keys was enough');
 
   await restart([KEYS[1]]);
   assert.equal((await call('GET /orders/1', old)).status, 200, 'nothing was refreshed yet');
   const newLoad = startLoad(next);
+  t.after(newLoad.stop);
   const last = await untilRefused(old);
   assert.deepEqual([last.status, last.reason], [401, 'unknown_key']);
   assert.deepEqual((await newLoad.stop()).wrong, []);
@@ -157,7 +160,8 @@ function startLoad(token) {
   let going = true;
   const caller = async () => {
     for (let n = 0; going && n < 7_500; n += 1) {
-      const { status, reason } = await call('GET /orders/1', token);
+      const failed = (error) => ({ status: 'no answer', reason: error.message });
+      const { status, reason } = await call('GET /orders/1', token).catch(failed);
       result.count += 1;
       if (status !== 200) result.wrong.push(`${status} ${reason}`);
       await sleep(5);

@@ -37,6 +37,8 @@ export async function startProvider({ port = 0, keys }) {
   const counts = { keys: 0 };
   server.on('request', (request, response) => {
     if (request.url === '/jwks') counts.keys += 1;
+    // A client must not find a connection to a provider that is no more.
+    response.shouldKeepAlive = false;
     if (request.url.startsWith('/interaction/')) {
       signIn(provider, request, response);
     } else {

@@ -11,10 +11,8 @@ pub(super) struct Banner<'a> {
     pub(super) policy: &'a Policy,
     pub(super) issuer: &'a Issuer,
     pub(super) issuer_url: &'a str,
-    /// Where the proxy listens.
     pub(super) listen: SocketAddr,
-    /// Where metrics and health are.
-    pub(super) admin: Option<SocketAddr>,
+    pub(super) admin: SocketAddr,
 }
 
 impl Banner<'_> {
@@ -43,7 +41,7 @@ impl Banner<'_> {
              API {}     admin http://{}     issuer {}     config {}\n",
             env!("CARGO_PKG_VERSION"),
             base(self.listen),
-            self.admin.map_or_else(|| "off".to_owned(), |admin| admin.to_string()),
+            self.admin,
             self.issuer_url,
             self.policy.name(),
         )
@@ -82,7 +80,7 @@ impl Banner<'_> {
             other => format!(" --issuer {other}"),
         };
         format!(
-            "  Other scopes:\n    scopegate token mint --client web-app --user alice --scope delete:timesheets{issuer}\n\n  \
+            "\n  Other scopes:\n    scopegate token mint --client web-app --user alice --scope delete:timesheets{issuer}\n\n  \
              Requests appear below; Ctrl-C stops.\n"
         )
     }
@@ -112,15 +110,21 @@ mod tests {
     fn said(policy: &Policy, listen: &str) -> String {
         let url = "http://127.0.0.1:4".to_owned();
         let issuer = Issuer::new(url.clone(), "api".into(), Clock::default()).unwrap();
-        let (listen, admin) = (listen.parse().unwrap(), "127.0.0.1:2".parse().ok());
+        let (listen, admin) = (listen.parse().unwrap(), "127.0.0.1:2".parse().unwrap());
         Banner { policy, issuer: &issuer, issuer_url: &url, listen, admin }.text().unwrap()
     }
 
     #[test]
     fn it_says_what_to_type_and_what_comes_of_it() {
         let text = said(&Policy::BuiltIn, "127.0.0.1:1");
-        for word in ["→ 200", "→ 401", "→ 403", "429", "--issuer http://127.0.0.1:4", "built in"]
-        {
+        for word in [
+            "→ 200",
+            "→ 401",
+            "→ 403",
+            "429",
+            "--issuer http://127.0.0.1:4",
+            "gateway.yaml (built in)",
+        ] {
             assert!(text.contains(word), "{word}");
         }
         assert_eq!(text.matches("https://localhost:1/").count(), 5);
