@@ -3,6 +3,7 @@
 mod harness;
 
 mod authorization;
+mod cli;
 mod demo;
 mod documents;
 mod examples;
