@@ -10,7 +10,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::harness::process::{Ran, Scopegate};
+use crate::harness::command::{Ran, Scopegate};
 
 /// The common case, correct.
 const GOOD: &str = "\
@@ -193,7 +193,7 @@ fn colours_are_for_terminals_alone() {
     // util-linux's script lends a terminal.
     let on_a_terminal = |command: &str, variables: &[(&str, &str)]| {
         let script = format!("script --quiet --return --command '{command}' /dev/null");
-        let said = crate::harness::process::bash(folder.path(), &script, variables);
+        let said = crate::harness::command::bash(folder.path(), &script, variables);
         assert!(said.contains("E001"), "{said}");
         said.contains('\u{1b}')
     };

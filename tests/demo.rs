@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::harness::command::{Scopegate, bash};
 use crate::harness::demo::Demo;
-use crate::harness::process::{Scopegate, bash};
 
 /// What is printed to be pasted does what is printed beside it, and appears as a line.
 #[test]

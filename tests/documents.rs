@@ -1,8 +1,8 @@
 //! The documents are true: every YAML block loads, every console block is typed in and answers so.
 
+use crate::harness::command::{Scopegate, bash};
 use crate::harness::demo::Demo;
 use crate::harness::markdown::{Block, blocks, documents, root};
-use crate::harness::process::{Scopegate, bash};
 
 /// Every configuration that a reader may copy.
 #[test]

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::harness::command::Scopegate;
 use crate::harness::markdown::{folder, root};
-use crate::harness::process::Scopegate;
 use crate::harness::{Answer, Call, Harness, Token};
 
 /// Whoever copies an example gets a file without a single complaint.

@@ -3,11 +3,20 @@
 mod harness;
 
 mod authorization;
+mod backends;
+mod bypasses;
 mod cli;
 mod demo;
 mod documents;
 mod examples;
+mod hostile_bytes;
+mod keys;
 mod limits;
 mod paths;
 mod rfc6750_bearer;
+mod rfc7515_signatures;
+mod rfc7519_jwt;
+mod rfc9068_claims;
 mod rfc9112_framing;
+mod secrets;
+mod streaming;

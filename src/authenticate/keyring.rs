@@ -253,4 +253,4 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const REFRESH_WAIT: Duration = Duration::from_secs(3);
 
 /// The time between refreshes that requests ask for.
-const DEMAND_INTERVAL: Duration = Duration::from_secs(30);
+pub(super) const DEMAND_INTERVAL: Duration = Duration::from_secs(30);

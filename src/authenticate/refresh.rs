@@ -6,7 +6,7 @@ use std::time::Duration;
 use jsonwebtoken::Algorithm;
 
 use super::fetch::{Document, Fault, Fetcher};
-use super::keyring::Keyring;
+use super::keyring::{DEMAND_INTERVAL, Keyring};
 use super::keys::{self, Keys};
 use super::metadata;
 use super::watchers::Watchers;
@@ -58,8 +58,7 @@ impl Refresher {
                 }
                 Err(failure) => {
                     failures += 1;
-                    self.fail(&failure);
-                    backoff(failures)
+                    self.pause_after(&failure, failures)
                 }
             };
             self.keyring.end(attempt, pause).await;
@@ -129,7 +128,18 @@ impl Refresher {
         self.watchers.succeeded(&set, is_changed || is_recovered, self.keyring.clock.now());
     }
 
-    fn fail(&self, failure: &Failure) {
+    /// Notes a failure, the latest of so many in a row; returns the pause that follows.
+    ///
+    /// While older keys serve there is no hurry, and there must be none: who names unknown keys
+    /// sets off an attempt, and would else set off a chain of them whenever the issuer fails.
+    fn pause_after(&self, failure: &Failure, failures: u32) -> Duration {
+        let is_ready = self.keyring.is_ready(self.keyring.clock.now());
+        self.fail(failure, is_ready);
+        let shortest = if is_ready { DEMAND_INTERVAL } else { MIN_PAUSE };
+        backoff(failures).max(shortest)
+    }
+
+    fn fail(&self, failure: &Failure, is_ready: bool) {
         let what = match failure.step {
             Step::Discovery => "metadata",
             Step::Keys => "key set",
@@ -137,7 +147,7 @@ impl Refresher {
         let url = &self.issuer_url;
         let problem = format!("the {what} of \"{url}\" {}", failure.fault);
         let is_news = self.keyring.note(Some(&problem));
-        self.watchers.failed(&problem, is_news, self.keyring.is_ready(self.keyring.clock.now()));
+        self.watchers.failed(&problem, is_news, is_ready);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The metrics of one upstream, resolved once.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::StatusCode;
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
@@ -23,6 +24,7 @@ pub(super) struct Counters {
     no_healthy: IntCounter,
     pub(super) active: IntGauge,
     pub(super) idle: IntGauge,
+    retired: AtomicBool,
 }
 
 impl Counters {
@@ -44,11 +46,20 @@ impl Counters {
             no_healthy: error("no_healthy"),
             active: connections("active"),
             idle: connections("idle"),
+            retired: AtomicBool::new(false),
         }
+    }
+
+    /// Makes no new series from now on.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
     }
 
     /// Counts the head of a response.
     pub(super) fn answered(&self, status: StatusCode, seconds: f64) {
+        if self.retired.load(Ordering::Acquire) {
+            return;
+        }
         let code = usize::from(status.as_u16() - FIRST_CODE);
         let resolve = || self.requests.with_label_values(&[&*self.upstream, status.as_str()]);
         match self.codes.get(code) {

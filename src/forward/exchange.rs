@@ -59,6 +59,8 @@ impl Fault {
 /// A request that is being forwarded.
 pub(super) struct Call<'r> {
     pub(super) shard: &'r Arc<Shard>,
+    /// When it was ready to be sent, on the monotonic clock.
+    pub(super) began: Duration,
     pub(super) upload: Option<Arc<Upload>>,
     /// Replaces the upstream's response timeout.
     pub(super) timeout: Option<Duration>,
@@ -140,10 +142,11 @@ impl Call<'_> {
     ) -> Result<Forwarded, Miss> {
         let started = self.now();
         let answer = self.head(connection.send(request), started).await?;
-        let waited = self.now().saturating_sub(started);
+        let answered = self.now();
         let (mut parts, incoming) = answer.into_parts();
         check(parts.status, &mut parts.headers).map_err(Miss::Fault)?;
-        self.shard.backend.counters().answered(parts.status, waited.as_secs_f64());
+        let took = answered.saturating_sub(started);
+        self.shard.backend.counters().answered(parts.status, took.as_secs_f64());
         let nominated = hop::strip_response(&mut parts.headers);
         // A connection that once spoke HTTP/1.0 could not carry a chunked request.
         let lease = Lease { connection, reusable: parts.version == Version::HTTP_11 };
@@ -153,8 +156,7 @@ impl Call<'_> {
         Ok(Forwarded {
             response: Response::from_parts(parts, body),
             target: self.shard.label(target),
-            waited,
-            sent: self.upload.as_ref().map(|upload| Arc::clone(&upload.sent)),
+            waited: answered.saturating_sub(self.began),
         })
     }
 

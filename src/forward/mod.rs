@@ -1,8 +1,8 @@
 //! Sending a permitted request to its backend.
 //!
-//! [`send`] is the one way out: it rewrites the head of the request (`headers`), takes a connection
-//! of this thread's pool or opens one (`pool`, `connect`), sends, and waits for the head of the
-//! response (`exchange`). The response's body streams through [`UpstreamBody`], which gives the
+//! [`prepare`] rewrites the head of the request (`headers`); [`Delivery::send`] is the one way out: it
+//! takes a connection of this thread's pool or opens one (`pool`, `connect`), sends, and waits for the
+//! head of the response (`exchange`). The response's body streams through [`UpstreamBody`], which gives the
 //! connection back at its end.
 //!
 //! Four rules carry the security of this module:
@@ -43,7 +43,6 @@ use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, request};
-use hyper::body::Incoming;
 
 use crate::identity::Identity;
 use crate::rejection::Rejection;
@@ -92,48 +91,59 @@ pub(crate) struct Forwarded {
     pub response: Response<UpstreamBody>,
     /// The target that answered, as `host:port`.
     pub target: Arc<str>,
-    /// The time from sending to the response's head.
+    /// The time that connecting, sending and the wait for the response's head took.
     pub waited: Duration,
-    /// The bytes of the request body sent so far; `None` if it has none.
-    pub sent: Option<Arc<AtomicU64>>,
 }
 
-/// Sends a request and waits for the head of its response.
-///
-/// The body is not polled before the request is on a connection, so that a client that expects
-/// `100 Continue` hears it only then (RFC 9110 §10.1.1). Trailers of the request are dropped:
-/// nothing that was authorised can change behind the head (RFC 9110 §6.5.1).
-///
-/// Times: `connect_timeout` bounds resolving and connecting. `timeout` (or the upstream's
-/// `response_timeout`) bounds the wait for the head, counted from sending or from the last byte of
-/// the request body that moved. A client that stalls its own upload is given `idle_timeout`.
+/// A request that is ready to be sent.
+struct Delivery<'r> {
+    call: exchange::Call<'r>,
+    request: Request<RequestBody>,
+}
+
+/// Writes the head that the backend gets and wraps the body, without polling it: a client that
+/// expects `100 Continue` hears it only once the request is on a connection (RFC 9110 §10.1.1).
+/// Trailers of the request are dropped: nothing that was authorised can change behind the head
+/// (RFC 9110 §6.5.1).
 ///
 /// # Errors
-/// `BodyTooLarge`, `MalformedRequest` (the body broke off or stalled, or the request has passed
-/// this gateway too often), `NoHealthyUpstream`, `UpstreamProtocol`, `UpstreamTimeout`,
-/// `UpstreamUnreachable`.
-async fn send(
-    request: request::Parts,
-    body: Incoming,
-    outgoing: Outgoing<'_>,
-) -> Result<Forwarded, Rejection> {
-    deliver(request, Source::Incoming(body), outgoing).await
-}
-
-/// [`send`], for any source of a body.
-async fn deliver(
+/// `BodyTooLarge` by the length that is announced; `MalformedRequest` if the request has passed
+/// this gateway too often.
+fn prepare<'r>(
     mut parts: request::Parts,
     source: Source,
-    outgoing: Outgoing<'_>,
-) -> Result<Forwarded, Rejection> {
+    outgoing: &Outgoing<'r>,
+) -> Result<Delivery<'r>, Rejection> {
     let shard = outgoing.upstream.shard();
     let body = RequestBody::new(source, outgoing.body_limit, shard.backend.clock())?;
-    headers::rewrite(&mut parts, &outgoing, body.framing())?;
+    headers::rewrite(&mut parts, outgoing, body.framing())?;
     let call = exchange::Call {
         shard,
+        began: shard.backend.clock().now().monotonic,
         upload: body.upload(),
         timeout: outgoing.timeout,
         body_limit: outgoing.body_limit,
     };
-    call.run(Request::from_parts(parts, body)).await
+    Ok(Delivery { call, request: Request::from_parts(parts, body) })
+}
+
+impl Delivery<'_> {
+    /// The bytes of the body sent so far; `None` if there is no body.
+    fn sent(&self) -> Option<Arc<AtomicU64>> {
+        self.call.upload.as_ref().map(|upload| Arc::clone(&upload.sent))
+    }
+
+    /// Sends the request and waits for the head of its response.
+    ///
+    /// Times: `connect_timeout` bounds resolving and connecting. `timeout` (or the upstream's
+    /// `response_timeout`) bounds the wait for the head, counted from sending or from the last byte
+    /// of the request body that moved. A client that stalls its own upload is given
+    /// `idle_timeout`.
+    ///
+    /// # Errors
+    /// `BodyTooLarge`, `MalformedRequest` (the body broke off or stalled), `NoHealthyUpstream`,
+    /// `UpstreamProtocol`, `UpstreamTimeout`, `UpstreamUnreachable`.
+    async fn send(self) -> Result<Forwarded, Rejection> {
+        self.call.run(self.request).await
+    }
 }

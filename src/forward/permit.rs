@@ -10,14 +10,15 @@ use crate::record::Record;
 use crate::rejection::Rejection;
 use crate::target::Target;
 
-use super::{Origin, Outgoing, UpstreamBody, send};
+use super::request_body::Source;
+use super::{Origin, Outgoing, UpstreamBody, prepare};
 
 impl Permit<'_> {
     /// Forwards the request to the route's upstream. Nothing else does, so what reaches a backend
     /// was permitted.
     ///
     /// # Errors
-    /// As [`send`].
+    /// As [`prepare`] and [`Delivery::send`](super::Delivery::send).
     pub(crate) async fn forward(
         &self,
         policy: &Policy,
@@ -40,15 +41,11 @@ impl Permit<'_> {
             body_limit: policy.limits.body,
             request_id: record.request_id.clone(),
         };
-        let forwarded = send(head, body, outgoing).await?;
+        let delivery = prepare(head, Source::Incoming(body), &outgoing)?;
+        record.forwards(&route.upstream, delivery.sent());
+        let forwarded = delivery.send().await?;
         let status = forwarded.response.status().as_u16();
-        record.forwarded(
-            &route.upstream,
-            &forwarded.target,
-            status,
-            forwarded.waited,
-            forwarded.sent,
-        );
+        record.forwarded(&forwarded.target, status, forwarded.waited);
         Ok(forwarded.response)
     }
 }

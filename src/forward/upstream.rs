@@ -54,6 +54,17 @@ impl Upstream {
         &self.name
     }
 
+    /// The targets, as `host:port`.
+    pub fn targets(&self) -> impl Iterator<Item = &str> {
+        self.backend.targets.iter().map(|target| &*target.label)
+    }
+
+    /// Makes no new series from now on: the upstream is gone from the configuration, and serves
+    /// the requests that are under way.
+    pub(crate) fn retire_metrics(&self) {
+        self.backend.counters.retire();
+    }
+
     /// Connects to each target once and closes again: for the lines at start. The answer is the
     /// longest time that one of them took.
     ///

@@ -11,6 +11,7 @@ use crate::authenticate::{Authenticator, Issuer};
 use crate::config::{self, Config, Problems, Sources};
 use crate::forward::{Scrub, Upstream};
 use crate::limit::Flood;
+use crate::record::metrics::Metrics;
 use crate::rejection::Answers;
 
 use super::link::Linker;
@@ -100,7 +101,21 @@ fn issuers(
             Err(problem) => problems.push(problem),
         }
     }
-    if problems.has_errors() { Err(problems) } else { Ok(issuers) }
+    if problems.has_errors() {
+        forget_new(&config.issuers, previous, &shared.metrics);
+        return Err(problems);
+    }
+    Ok(issuers)
+}
+
+/// Issuers that never come into force leave no series.
+fn forget_new(written: &[config::Issuer], previous: Option<&Policy>, metrics: &Metrics) {
+    let old: Vec<_> = previous.iter().flat_map(|policy| policy.issuers()).collect();
+    for issuer in written {
+        if !old.iter().any(|old| **old.name() == *issuer.name.value) {
+            metrics.forget("issuer", &issuer.name);
+        }
+    }
 }
 
 fn upstreams(config: &Config, previous: Option<&Policy>, shared: &Shared) -> Vec<Arc<Upstream>> {

@@ -12,7 +12,7 @@ mod rule;
 pub use route::{Access, Found, Route};
 pub(crate) use rule::{Facts, Rule};
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -136,6 +136,17 @@ impl Policy {
     #[must_use]
     pub fn patterns(&self) -> Vec<&str> {
         self.routes.iter().map(|route| &*route.pattern).collect()
+    }
+
+    /// Ends the making of series by routes and upstreams that `next` does not have, for requests
+    /// that go on by this policy.
+    pub(crate) fn retire_metrics(&self, next: &Self) {
+        let patterns: HashSet<&str> = next.patterns().into_iter().collect();
+        let gone = self.routes.iter().filter(|route| !patterns.contains(&*route.pattern));
+        gone.for_each(|route| route.metrics.retire());
+        let upstreams: HashSet<&Arc<str>> = next.upstreams.iter().map(|next| next.name()).collect();
+        let gone = self.upstreams.iter().filter(|upstream| !upstreams.contains(upstream.name()));
+        gone.for_each(|upstream| upstream.retire_metrics());
     }
 
     /// How many routes there are.

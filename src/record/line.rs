@@ -195,11 +195,12 @@ impl<'r> Caller<'r> {
 
 impl<'r> Backend<'r> {
     fn of(forwarded: &'r super::Forwarded) -> Self {
+        let answer = forwarded.answer.as_ref();
         Self {
             upstream: Some(forwarded.upstream.name()),
-            target: Some(&forwarded.target),
-            upstream_status: Some(forwarded.status),
-            upstream_ms: Some(millis(forwarded.waited)),
+            target: answer.map(|answer| &*answer.target),
+            upstream_status: answer.map(|answer| answer.status),
+            upstream_ms: answer.map(|answer| millis(answer.waited)),
         }
     }
 }

@@ -76,7 +76,6 @@ pub(crate) struct Record {
     remaining: Option<u32>,
     forwarded: Option<Forwarded>,
     status: u16,
-    bytes_in: Option<Arc<AtomicU64>>,
     pub(crate) bytes_out: u64,
     /// Whether the response's body ended before it was complete.
     pub(crate) cut: bool,
@@ -86,6 +85,18 @@ pub(crate) struct Record {
 #[derive(Debug)]
 struct Forwarded {
     upstream: Arc<Upstream>,
+    /// When it was the backend's turn, on the monotonic clock.
+    began: Duration,
+    /// What the backend said, once it has.
+    answer: Option<Answer>,
+    /// The bytes of the request's body that were passed on; `None` if it has none.
+    sent: Option<Arc<AtomicU64>>,
+}
+
+/// The head of a backend's answer.
+#[derive(Debug)]
+struct Answer {
+    /// The server of the upstream, as `host:port`.
     target: Arc<str>,
     status: u16,
     waited: Duration,
@@ -116,7 +127,6 @@ impl Record {
             remaining: None,
             forwarded: None,
             status: 0,
-            bytes_in: None,
             bytes_out: 0,
             cut: false,
             sink: Arc::clone(sink),
@@ -148,17 +158,18 @@ impl Record {
         self.client_label = Some(client_label);
     }
 
-    pub(crate) fn forwarded(
-        &mut self,
-        upstream: &Arc<Upstream>,
-        target: &Arc<str>,
-        status: u16,
-        waited: Duration,
-        bytes_in: Option<Arc<AtomicU64>>,
-    ) {
-        let (upstream, target) = (Arc::clone(upstream), Arc::clone(target));
-        self.forwarded = Some(Forwarded { upstream, target, status, waited });
-        self.bytes_in = bytes_in;
+    /// The request is the upstream's from now on. `sent` counts what of its body was passed on.
+    pub(crate) fn forwards(&mut self, upstream: &Arc<Upstream>, sent: Option<Arc<AtomicU64>>) {
+        let began = self.sink.clock.now().monotonic;
+        self.forwarded =
+            Some(Forwarded { upstream: Arc::clone(upstream), began, answer: None, sent });
+    }
+
+    /// The upstream has answered.
+    pub(crate) fn forwarded(&mut self, target: &Arc<str>, status: u16, waited: Duration) {
+        if let Some(forwarded) = &mut self.forwarded {
+            forwarded.answer = Some(Answer { target: Arc::clone(target), status, waited });
+        }
     }
 
     pub(crate) fn refused(&mut self, rejection: Rejection) {
@@ -209,8 +220,7 @@ impl Record {
         route.count_bytes(self.bytes_in(), self.bytes_out);
         metrics.overhead.observe(self.overhead(total).as_secs_f64());
         if outcome == Outcome::Limited {
-            let plan = self.plan.as_deref().unwrap_or("-");
-            metrics.rate_limited.with_label_values(&[route.pattern(), plan]).inc();
+            route.count_limited(self.plan.as_deref().unwrap_or("-"));
         }
         if let Some(client) = &self.client_label {
             let labels = [&**client, self.plan.as_deref().unwrap_or("-"), outcome.as_str()];
@@ -219,14 +229,29 @@ impl Record {
         metrics.http_requests_in_flight.with_label_values(&[&*self.listener]).dec();
     }
 
-    /// The time until the response's head was ready, without the wait for the backend.
+    /// The time until the response's head was ready, without the wait for the backend, whether it
+    /// answered or not.
     fn overhead(&self, total: Duration) -> Duration {
         let head = self.answered.map_or(total, |at| at.saturating_sub(self.started.monotonic));
-        head.saturating_sub(self.forwarded.as_ref().map_or(Duration::ZERO, |f| f.waited))
+        let waited = self.forwarded.as_ref().map_or(Duration::ZERO, |forwarded| {
+            forwarded.waited(self.started.monotonic.saturating_add(head))
+        });
+        head.saturating_sub(waited)
     }
 
     fn bytes_in(&self) -> u64 {
-        self.bytes_in.as_ref().map_or(0, |bytes| bytes.load(Ordering::Relaxed))
+        let sent = self.forwarded.as_ref().and_then(|forwarded| forwarded.sent.as_ref());
+        sent.map_or(0, |bytes| bytes.load(Ordering::Relaxed))
+    }
+}
+
+impl Forwarded {
+    /// How long the backend was waited for, at most until `end` on the monotonic clock.
+    fn waited(&self, end: Duration) -> Duration {
+        match &self.answer {
+            Some(answer) => answer.waited,
+            None => end.saturating_sub(self.began),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! One route's counters, resolved once: counting a request hashes no label.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use http::Method;
@@ -47,6 +48,8 @@ pub(crate) struct RouteMetrics {
     allowed: IntCounter,
     bytes_in: IntCounter,
     bytes_out: IntCounter,
+    rate_limited: IntCounterVec,
+    retired: AtomicBool,
 }
 
 impl RouteMetrics {
@@ -63,14 +66,25 @@ impl RouteMetrics {
             decisions: metrics.decisions.clone(),
             bytes_in: metrics.http_body_bytes.with_label_values(&[pattern, "in"]),
             bytes_out: metrics.http_body_bytes.with_label_values(&[pattern, "out"]),
+            rate_limited: metrics.rate_limited.clone(),
+            retired: AtomicBool::new(false),
         }
     }
 
-    pub(crate) fn pattern(&self) -> &str {
-        &self.pattern
+    /// Makes no new series from now on: the route is gone, and only requests that are under way
+    /// still use it.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
     }
 
     pub(crate) fn count_request(&self, method: &Method, status: u16) {
+        if self.is_retired() {
+            return;
+        }
         let known = METHODS.iter().position(|known| known == method);
         let row = known.unwrap_or(METHODS.len());
         let name = METHODS.get(row).map_or("OTHER", Method::as_str);
@@ -95,10 +109,17 @@ impl RouteMetrics {
     pub(crate) fn count_decision(&self, decision: &str, reason: Option<Reason>) {
         match reason {
             None => self.allowed.inc(),
+            Some(_) if self.is_retired() => {}
             Some(reason) => {
                 let labels = [&*self.pattern, decision, reason.as_str()];
                 self.decisions.with_label_values(&labels).inc();
             }
+        }
+    }
+
+    pub(crate) fn count_limited(&self, plan: &str) {
+        if !self.is_retired() {
+            self.rate_limited.with_label_values(&[&*self.pattern, plan]).inc();
         }
     }
 

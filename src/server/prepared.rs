@@ -87,6 +87,10 @@ impl Prepared {
         compiled.policy.start();
         let gateway = Arc::new(Gateway::new(compiled.policy, shared.clone(), log));
         let listeners = Listeners::open(&setup, &gateway)?;
+        for address in &setup.addresses {
+            // Known from the start, not from the first request on.
+            shared.metrics.http_requests_in_flight.with_label_values(&[&address.to_string()]);
+        }
         let in_force = InForce { config: compiled.config, since: shared.clock.now().unix };
         Ok(Running {
             source,

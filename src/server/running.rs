@@ -69,11 +69,7 @@ impl Operations for Running {
         let _turn = self.turn.lock().await;
         let began = Instant::now();
         let previous = self.gateway.policy();
-        let accepted = compile::next(&self.source, &previous, &self.shared).and_then(|compiled| {
-            self.renew_certificates(&compiled)?;
-            Ok(self.adopt(compiled, &previous))
-        });
-        match accepted {
+        match self.follow(&previous) {
             Ok(reloaded) => {
                 let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 Ok(Reloaded { took_ms, ..reloaded })
@@ -96,16 +92,32 @@ impl Running {
         }
     }
 
-    /// The certificates are read again even if the file names the same ones.
+    /// Puts the configuration in force, if all of it can be used.
+    fn follow(&self, previous: &Policy) -> Result<Reloaded, Fault> {
+        let compiled = compile::next(&self.source, previous, &self.shared)?;
+        if let Err(fault) = self.renew_certificates(&compiled) {
+            // The series of what it would have added were made when it was compiled.
+            forget_gone(&self.shared.metrics, &compiled.policy, previous);
+            return Err(fault);
+        }
+        Ok(self.adopt(compiled, previous))
+    }
+
+    /// The certificates are read again even if the file names the same ones. Where they count from
+    /// the next start only, they must still be good: else that start would fail.
     fn renew_certificates(&self, compiled: &Compiled) -> Result<(), Fault> {
-        let Some(certificates) = self.certificates.as_ref().filter(|_| !self.has_own_certificate)
-        else {
-            return Ok(());
-        };
         let Some(Tls::Pairs(pairs)) = compiled.config.tls.as_deref() else { return Ok(()) };
-        let replaced = certificates.replace(pairs);
-        replaced.map_err(|problems| Fault::of(&problems, &compiled.sources, false))?;
-        certificates.export(&self.shared.metrics);
+        if self.has_own_certificate {
+            return Ok(());
+        }
+        let renewed = match &self.certificates {
+            Some(certificates) => certificates.replace(pairs),
+            None => Certificates::from_files(pairs).map(drop),
+        };
+        renewed.map_err(|problems| Fault::of(&problems, &compiled.sources, false))?;
+        if let Some(certificates) = &self.certificates {
+            certificates.export(&self.shared.metrics);
+        }
         Ok(())
     }
 
@@ -161,11 +173,20 @@ fn check(name: &str, well: bool, state: &str, problem: &str) -> Check {
     Check { name: name.to_owned(), result }
 }
 
-/// Removes the series of what the new policy no longer has.
+/// Removes the series of what `after` does not have. Requests that are still under way by `before`
+/// do not bring them back.
 fn forget_gone(metrics: &Metrics, before: &Policy, after: &Policy) {
+    before.retire_metrics(after);
     forget(metrics, "route", &before.patterns(), &after.patterns());
     forget(metrics, "issuer", &issuers(before), &issuers(after));
     forget(metrics, "upstream", &upstreams(before), &upstreams(after));
+    let kept: HashSet<(&str, &str)> = targets(after).into_iter().collect();
+    for (upstream, target) in targets(before) {
+        if !kept.contains(&(upstream, target)) {
+            // Gone with its upstream, or gone now.
+            drop(metrics.upstream_up.remove_label_values(&[upstream, target]));
+        }
+    }
 }
 
 fn issuers(policy: &Policy) -> Vec<&str> {
@@ -174,6 +195,13 @@ fn issuers(policy: &Policy) -> Vec<&str> {
 
 fn upstreams(policy: &Policy) -> Vec<&str> {
     policy.upstreams().iter().map(|upstream| &**upstream.name()).collect()
+}
+
+fn targets(policy: &Policy) -> Vec<(&str, &str)> {
+    let upstreams = policy.upstreams().iter();
+    upstreams
+        .flat_map(|upstream| upstream.targets().map(|target| (&**upstream.name(), target)))
+        .collect()
 }
 
 fn forget(metrics: &Metrics, label: &str, before: &[&str], after: &[&str]) {

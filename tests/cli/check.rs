@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{GOOD, folder, run};
+use crate::harness::command::{Ran, Scopegate};
 use crate::harness::markdown::root;
-use crate::harness::process::{Ran, Scopegate};
 
 /// What `check` says of a file, without the time it took.
 fn said(yaml: &str) -> String {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{folder, run};
-use crate::harness::process::{Running, Scopegate};
+use crate::harness::command::{Running, Scopegate};
 use crate::harness::{Backend, Call, Issuer};
 
 /// A gateway in a process of its own, with the log for people.
@@ -40,7 +40,7 @@ impl Served {
         Self { running, folder, proxy, admin: address("admin http://"), yaml }
     }
 
-    fn ask(&self, words: &[&str]) -> crate::harness::process::Ran {
+    fn ask(&self, words: &[&str]) -> crate::harness::command::Ran {
         run(self.folder.path(), &[words, &["--admin", &self.admin]].concat())
     }
 

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::{folder, run};
 use crate::harness::Issuer;
+use crate::harness::command::Scopegate;
 use crate::harness::demo::Demo;
-use crate::harness::process::Scopegate;
 
 /// A token on its own is read, and nothing of it is believed.
 #[tokio::test]

@@ -108,3 +108,31 @@ impl Answer {
         self.json()["reason"].as_str().unwrap_or_default().to_owned()
     }
 }
+
+/// A connection that is kept, for many requests one after another.
+pub struct Connection {
+    address: SocketAddr,
+    sender: hyper::client::conn::http1::SendRequest<Full<Bytes>>,
+}
+
+impl Connection {
+    pub async fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        Self { address, sender }
+    }
+
+    /// The status of `GET path` with this token, once the whole answer is there.
+    pub async fn get(&mut self, path: &str, token: &str) -> u16 {
+        let request = Request::get(path)
+            .header("host", self.address.to_string())
+            .header("authorization", format!("Bearer {token}"));
+        self.sender.ready().await.unwrap();
+        let response = self.sender.send_request(request.body(Full::default()).unwrap());
+        let (head, body) = within(response).await.expect("a response").into_parts();
+        within(body.collect()).await.expect("a whole body");
+        head.status.as_u16()
+    }
+}

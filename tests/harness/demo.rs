@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::process::{Running, Scopegate};
+use super::command::{Running, Scopegate};
 
 /// A running demo. Dropping it kills it.
 pub struct Demo {

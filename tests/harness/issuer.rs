@@ -1,5 +1,6 @@
 //! An authorization server that can misbehave.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -26,6 +27,7 @@ pub struct Issuer {
 struct State {
     metadata: Mutex<Value>,
     jwks: Mutex<Value>,
+    others: Mutex<HashMap<String, Value>>,
     behaviour: Mutex<Behaviour>,
     requests: Mutex<Vec<String>>,
     held: watch::Sender<bool>,
@@ -60,6 +62,7 @@ impl Issuer {
         let state = Arc::new(State {
             metadata: Mutex::new(metadata),
             jwks: Mutex::new(json!({ "keys": [key.jwk()] })),
+            others: Mutex::default(),
             behaviour: Mutex::default(),
             requests: Mutex::default(),
             held: watch::Sender::new(false),
@@ -87,6 +90,11 @@ impl Issuer {
 
     pub fn set_metadata(&self, metadata: Value) {
         *self.state.metadata.lock().unwrap() = metadata;
+    }
+
+    /// Has one more document.
+    pub fn serve_at(&self, path: &str, document: Value) {
+        self.state.others.lock().unwrap().insert(path.to_owned(), document);
     }
 
     pub fn behave(&self, behaviour: Behaviour) {
@@ -153,7 +161,10 @@ fn good(state: &State, path: &str) -> (u16, Bytes) {
     let document = match path {
         "/.well-known/openid-configuration" => state.metadata.lock().unwrap().to_string(),
         "/jwks" => state.jwks.lock().unwrap().to_string(),
-        _ => return (404, Bytes::new()),
+        _ => match state.others.lock().unwrap().get(path) {
+            Some(document) => document.to_string(),
+            None => return (404, Bytes::new()),
+        },
     };
     (200, Bytes::from(document))
 }

@@ -1,14 +1,18 @@
 //! A gateway between an issuer and a backend, all in this process on free ports.
 
 pub mod backend;
+pub mod chaos;
 pub mod client;
+pub mod command;
 pub mod demo;
 pub mod issuer;
 pub mod keys;
+pub mod log;
 pub mod markdown;
 pub mod process;
 pub mod raw;
 pub mod token;
+pub mod verdicts;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -54,6 +58,13 @@ impl Harness {
 
     /// The same, with an issuer and a backend that the test prepared.
     pub async fn start_with(yaml: &str, issuer: Issuer, backend: Backend) -> Self {
+        let harness = Self::launch(yaml, issuer, backend).await;
+        harness.ready().await;
+        harness
+    }
+
+    /// The same, without waiting for keys.
+    pub async fn launch(yaml: &str, issuer: Issuer, backend: Backend) -> Self {
         let clock = Clock::default();
         let log = Captured::default();
         let folder = tempfile::tempdir().unwrap();
@@ -67,9 +78,7 @@ impl Harness {
             ..Options::new(file)
         };
         let server = Server::start(options).await.unwrap_or_else(|error| panic!("{error}"));
-        let harness = Self { issuer, backend, clock, server, log, folder };
-        harness.ready().await;
-        harness
+        Self { issuer, backend, clock, server, log, folder }
     }
 
     /// Waits until every issuer's first attempt to fetch keys has ended.
@@ -129,7 +138,15 @@ impl Harness {
         self.log.text()
     }
 
-    /// Replaces the configuration and reloads it.
+    /// The access log's line about a request, once it is written.
+    pub async fn logged(&self, request_id: &str) -> serde_json::Value {
+        let id = format!("\"request_id\":\"{request_id}\"");
+        let line = || self.log().lines().find(|line| line.contains(&id)).map(str::to_owned);
+        until("the log line", async || line().is_some()).await;
+        serde_json::from_str(&line().unwrap()).unwrap()
+    }
+
+    /// Replaces the configuration; a reload puts it in force.
     pub fn rewrite(&self, yaml: &str) {
         let text = config(yaml, &self.issuer, &self.backend);
         std::fs::write(self.folder.path().join("gateway.yaml"), text).unwrap();

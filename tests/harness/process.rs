@@ -1,169 +1,118 @@
-//! The real binary, as people start it.
+//! The real binary, with a folder of its own and free ports.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
-use std::time::Duration;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
-/// The binary under test.
-pub const BINARY: &str = env!("CARGO_BIN_EXE_scopegate");
+use super::until;
 
-/// A command line of the binary, with nothing of this process's environment but `PATH`.
-pub struct Scopegate {
-    command: Command,
-    input: String,
-}
-
-/// How a command ended.
-#[derive(Debug)]
-pub struct Ran {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
-}
-
-/// A command that runs until it is told to stop. Dropping it kills it.
-pub struct Running {
+/// A running `scopegate serve`. Dropping it kills it.
+pub struct Process {
     child: Child,
-    lines: Receiver<String>,
-    /// What it has said so far, line by line.
-    pub said: Vec<String>,
+    pub proxy: SocketAddr,
+    pub admin: SocketAddr,
+    log: Lines,
+    access_log: Lines,
+    folder: tempfile::TempDir,
 }
 
-impl Scopegate {
-    /// A command that will run in `folder`.
-    pub fn within(folder: &Path, words: &[&str]) -> Self {
-        let mut command = clean(BINARY, folder);
-        command.args(words);
-        Self { command, input: String::new() }
+type Lines = Arc<Mutex<Vec<String>>>;
+
+impl Process {
+    /// Starts it with a whole configuration, and waits until it says where it listens.
+    pub async fn start(yaml: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("gateway.yaml"), yaml).unwrap();
+        let mut child = Command::new(PROGRAM)
+            .args(["serve", "-c"])
+            .arg(folder.path().join("gateway.yaml"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let access_log = collect(child.stdout.take().unwrap());
+        let log = collect(child.stderr.take().unwrap());
+        let nowhere = SocketAddr::from(([0; 4], 0));
+        let mut process = Self { child, proxy: nowhere, admin: nowhere, log, access_log, folder };
+        until("the start", async || process.announced("proxy http").is_some()).await;
+        process.proxy = process.announced("proxy http").unwrap();
+        process.admin = process.announced("admin http").unwrap();
+        process
     }
 
-    pub fn env(mut self, name: &str, value: &str) -> Self {
-        self.command.env(name, value);
-        self
+    /// The address behind `what` in the log.
+    fn announced(&self, what: &str) -> Option<SocketAddr> {
+        let log = self.log();
+        let (_, behind) = log.split_once(what)?;
+        behind.trim_start_matches('s').strip_prefix("://")?.split(' ').next()?.parse().ok()
     }
 
-    /// What it reads from standard input.
-    pub fn input(mut self, text: &str) -> Self {
-        self.input = text.to_owned();
-        self
+    /// The configuration's file.
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("gateway.yaml")
     }
 
-    pub fn run(self) -> Ran {
-        let Output { status, stdout, stderr } = finish(self.command, self.input);
-        let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
-        let code = status.code().expect("an exit code");
-        Ran { code, stdout: text(stdout), stderr: text(stderr) }
+    /// Everything on standard error so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().join("\n")
     }
 
-    /// Starts it in the background.
-    pub fn start(mut self) -> Running {
-        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = self.command.spawn().expect("the binary starts");
-        let (sender, lines) = channel();
-        pass_on(child.stdout.take(), sender.clone());
-        pass_on(child.stderr.take(), sender);
-        Running { child, lines, said: Vec::new() }
-    }
-}
-
-impl Running {
-    /// The first line that holds `word`, among those said and those that come.
-    pub fn line(&mut self, word: &str) -> String {
-        if let Some(line) = self.said.iter().find(|line| line.contains(word)) {
-            return line.clone();
-        }
-        loop {
-            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
-                panic!("no line has {word:?} among:\n{}", self.said.join("\n"));
-            };
-            self.said.push(line.clone());
-            if line.contains(word) {
-                return line;
-            }
-        }
+    /// Everything on standard output so far.
+    pub fn access_log(&self) -> String {
+        self.access_log.lock().unwrap().join("\n")
     }
 
-    /// Forgets what was said, so that [`Self::line`] waits for something new.
-    pub fn forget(&mut self) {
-        self.said.clear();
-    }
-
+    /// Sends a signal: `TERM`, `HUP`.
     pub fn signal(&self, name: &str) {
-        signal(self.child.id(), name);
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
-    /// Waits for its end and returns the exit code.
-    pub fn end(&mut self) -> i32 {
-        loop {
-            match self.lines.recv_timeout(PATIENCE) {
-                Ok(line) => self.said.push(line),
-                Err(RecvTimeoutError::Timeout) => panic!("it does not end"),
-                // Both pipes are closed when it has ended, and only then.
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-        }
-        self.child.wait().expect("it ends").code().expect("an exit code")
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        until("the end", async || self.child.try_wait().unwrap().is_some()).await;
+        self.child.wait().unwrap()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// A line of `/proc/<pid>/status` in bytes: `VmRSS`, or `VmHWM` for the most it ever was.
+    pub fn memory(&self, line: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
+        let kilobytes = line.unwrap().trim().trim_end_matches(" kB");
+        kilobytes.parse::<u64>().unwrap() << 10
     }
 }
 
-impl Drop for Running {
+impl Drop for Process {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-/// Runs a script by bash in `folder`, the binary first in its `PATH`.
-pub fn bash(folder: &Path, script: &str, variables: &[(&str, &str)]) -> String {
-    let mut command = clean("bash", folder);
-    let own = PathBuf::from(BINARY);
-    let path = std::env::var("PATH").unwrap_or_default();
-    let path = format!("{}:{path}", own.parent().expect("a folder").display());
-    command.args(["-c", script]).env("PATH", path).envs(variables.iter().copied());
-    let output = finish(command, String::new());
-    String::from_utf8(output.stdout).expect("output is UTF-8")
+/// Runs another command of the program to its end, off the test's own thread.
+pub async fn run(words: &[&str]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.args(words);
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
-fn clean(program: &str, folder: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.current_dir(folder).env_clear();
-    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command
-}
-
-fn finish(mut command: Command, input: String) -> Output {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the program starts");
-    let id = child.id();
-    let mut stdin = child.stdin.take().expect("a pipe");
-    // Whoever does not read its input closes the pipe.
-    thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
-    let (sender, ended) = channel();
-    thread::spawn(move || drop(sender.send(child.wait_with_output())));
-    let Ok(output) = ended.recv_timeout(PATIENCE) else {
-        signal(id, "KILL");
-        panic!("{command:?} takes too long");
-    };
-    output.expect("its output can be read")
-}
-
-fn pass_on(pipe: Option<impl Read + Send + 'static>, to: Sender<String>) {
-    let pipe = pipe.expect("a pipe");
-    thread::spawn(move || {
-        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-            if to.send(line).is_err() {
-                return;
-            }
+fn collect(from: impl Read + Send + 'static) -> Lines {
+    let lines = Lines::default();
+    let into = Arc::clone(&lines);
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            into.lock().unwrap().push(line);
         }
     });
+    lines
 }
 
-fn signal(process: u32, name: &str) {
-    let sent = Command::new("kill").args([format!("-{name}"), process.to_string()]).status();
-    assert!(sent.expect("kill runs").success());
-}
-
-const PATIENCE: Duration = Duration::from_secs(60);
+const PROGRAM: &str = env!("CARGO_BIN_EXE_scopegate");

@@ -16,6 +16,17 @@ pub async fn exchange(address: SocketAddr, bytes: impl AsRef<[u8]>) -> String {
     within(read_all(&mut stream)).await
 }
 
+/// Sends `bytes` and says that no more will come, then reads until the peer closes.
+pub async fn exchange_and_close(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    drop(stream.write_all(bytes).await);
+    drop(stream.shutdown().await);
+    let mut received = Vec::new();
+    // A reset after a refusal ends the reading, too.
+    drop(within(stream.read_to_end(&mut received)).await);
+    received
+}
+
 /// Everything that comes until the connection ends, or half a second after the last byte.
 pub async fn read_all(stream: &mut TcpStream) -> String {
     let mut received = Vec::new();

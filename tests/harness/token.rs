@@ -74,12 +74,19 @@ impl Token {
         &self.claims
     }
 
+    /// The header as text.
+    pub fn header_text(&self) -> String {
+        Value::from(self.header.clone()).to_string()
+    }
+
+    /// The claims as text.
+    pub fn payload(&self) -> String {
+        Value::from(self.claims.clone()).to_string()
+    }
+
     /// `header.payload`, not yet signed.
     pub fn input(&self) -> String {
-        input(
-            &Value::from(self.header.clone()).to_string(),
-            &Value::from(self.claims.clone()).to_string(),
-        )
+        input(self.header_text(), self.payload())
     }
 
     pub fn sign(&self) -> String {
@@ -88,16 +95,16 @@ impl Token {
         format!("{input}.{signature}")
     }
 
-    /// A correctly signed token of exactly this header and payload text.
-    pub fn sign_text(key: &Key, header: &str, payload: &str) -> String {
+    /// A correctly signed token of exactly these bytes as header and payload.
+    pub fn sign_text(key: &Key, header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
         let input = input(header, payload);
         let signature = key.sign(&input);
         format!("{input}.{signature}")
     }
 }
 
-pub fn input(header: &str, payload: &str) -> String {
-    format!("{}.{}", encode(header.as_bytes()), encode(payload.as_bytes()))
+pub fn input(header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
+    format!("{}.{}", encode(header.as_ref()), encode(payload.as_ref()))
 }
 
 fn object(value: Value) -> Map<String, Value> {

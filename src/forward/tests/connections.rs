@@ -11,7 +11,6 @@ async fn sequential_requests_share_a_connection() {
         assert_eq!(sender.get().await, (200, "ok".into()));
     }
     let post = sender.send(request("POST", &[], Script::full("abc"))).await.unwrap();
-    assert_eq!(post.sent.unwrap().load(Ordering::Relaxed), 3);
     assert_eq!(*post.target, format!("127.0.0.1:{}", backend.port));
     assert_eq!(text(post.response.into_body()).await.unwrap(), "ok");
     assert_eq!(sender.get().await.0, 200);

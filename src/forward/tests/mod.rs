@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::request_body::Source;
-use super::{BodyError, Forwarded, Origin, Outgoing, Scrub, Upstream, UpstreamBody};
+use super::{BodyError, Forwarded, Origin, Outgoing, Scrub, Upstream, UpstreamBody, prepare};
 use crate::clock::Clock;
 use crate::config::{self, Located, Place, UpstreamTarget};
 use crate::record::metrics::Metrics;
@@ -288,7 +288,7 @@ impl Sender {
         let mut outgoing = self.outgoing();
         change(&mut outgoing);
         let (parts, body) = request.into_parts();
-        super::deliver(parts, Source::Script(body), outgoing).await
+        prepare(parts, Source::Script(body), &outgoing)?.send().await
     }
 
     /// Sends a GET and reads the answer.

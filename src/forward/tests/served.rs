@@ -14,7 +14,8 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<UpstreamBody>, Infallible> {
     let (parts, body) = request.into_parts();
-    Ok(super::super::send(parts, body, sender.outgoing()).await.unwrap().response)
+    let delivery = prepare(parts, Source::Incoming(body), &sender.outgoing()).unwrap();
+    Ok(delivery.send().await.unwrap().response)
 }
 
 /// Sends `request` through a server in front of `backend` and reads until the server closes.
