@@ -92,8 +92,9 @@ impl Gateway {
         policy.flood.as_ref().map_or(Ok(()), |flood| flood.take(origin.client))?;
         let target = Target::of(&head.method, &head.uri, head.version, &head.headers)?;
         record.target = Some(target.clone());
-        let found = policy.route(&target, &head.method)?;
-        record.matched(found.route);
+        let route = policy.locate(&target)?;
+        record.matched(route);
+        let found = route.access(&head.method)?;
         let permit = admit(policy, found, &head, &target, origin, now, record).await?;
         let quota = permit.spend(policy, origin.client)?;
         record.spent(policy.plan_of(permit.caller()).map(|plan| plan.name()), quota.remaining());
@@ -117,7 +118,8 @@ async fn admit<'p>(
     let admitted = match identify(policy, found.access, head, target, now).await {
         Ok(caller) => {
             record.identity = caller.identity().cloned();
-            record.called_by(policy.client_label(&caller));
+            let plan = policy.plan_of(&caller).map(|plan| plan.name());
+            record.called_by(policy.client_label(&caller), plan);
             found.authorize(caller, target, origin.client, now)
         }
         Err(rejection) => Err(rejection),

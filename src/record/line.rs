@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::Version;
 use serde::Serialize;
 
-use crate::config::LogIdentity;
+use crate::config::{LogIdentity, Mode};
 use crate::identity::{Identity, limit_key};
 use crate::rejection::Rejection;
 
@@ -37,8 +37,8 @@ pub(super) struct Line<'r> {
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     required_scopes: &'r [Box<str>],
-    #[serde(skip_serializing_if = "is_enforced")]
-    mode: &'static str,
+    /// The route's: whether its refusals are carried out.
+    mode: Option<&'static str>,
     #[serde(flatten)]
     caller: Caller<'r>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,12 +112,12 @@ impl<'r> Line<'r> {
             decision,
             reason: reason.map(|reason| reason.as_str()),
             required_scopes: refusal.map_or(&[], Rejection::required_scopes),
-            mode: if record.would_deny.is_some() { "report" } else { "enforce" },
+            mode: route.map(|route| mode(route.mode)),
             caller: record
                 .identity
                 .as_deref()
                 .map_or_else(Caller::default, |caller| Caller::of(caller, identity)),
-            plan: record.plan.as_deref(),
+            plan: record.counted_by(),
             limit_remaining: record.remaining,
             backend: record.forwarded.as_ref().map_or_else(Backend::default, Backend::of),
             duration_ms: millis(total),
@@ -210,7 +210,11 @@ struct Printable<'t>(&'t str);
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let safe = |c: char| !c.is_control() && !('\u{200b}'..='\u{202e}').contains(&c);
+        let safe = |c: char| {
+            let hidden =
+                ['\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
+            !c.is_control() && !hidden.iter().any(|range| range.contains(&c))
+        };
         let text: String = self.0.chars().map(|c| if safe(c) { c } else { '\u{fffd}' }).collect();
         f.pad(&text)
     }
@@ -232,8 +236,11 @@ fn protocol(version: Version) -> &'static str {
     }
 }
 
-fn is_enforced(mode: &&'static str) -> bool {
-    *mode == "enforce"
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Enforce => "enforce",
+        Mode::Report => "report",
+    }
 }
 
 #[cfg(test)]
