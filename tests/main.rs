@@ -12,6 +12,7 @@ mod examples;
 mod hostile_bytes;
 mod keys;
 mod limits;
+mod metrics;
 mod paths;
 mod rfc6750_bearer;
 mod rfc7515_signatures;

@@ -11,6 +11,7 @@ pub mod log;
 pub mod markdown;
 pub mod process;
 pub mod raw;
+pub mod scrape;
 pub mod token;
 pub mod verdicts;
 
