@@ -1,9 +1,7 @@
 //! One access log line, for people or as JSON.
 //!
-//! Never a token, cookie or query value. Text of clients is escaped by the JSON writer, and for
-//! people by [`Printable`], so that a line stays a line.
+//! Never a token, cookie or query value. Text of clients is escaped, so that a line stays a line.
 
-use std::fmt;
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -15,6 +13,7 @@ use crate::identity::{Identity, limit_key};
 use crate::rejection::Rejection;
 
 use super::Record;
+use super::escape::{Printable, to_json};
 use super::time::Timestamp;
 
 #[derive(Debug, Serialize)]
@@ -132,7 +131,7 @@ impl<'r> Line<'r> {
     }
 
     pub(super) fn json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).unwrap_or_default()
+        to_json(self)
     }
 
     /// `10:42:03 403 DELETE /timesheets/42    alice via web-app   0.1 ms  missing_scope`.
@@ -205,21 +204,6 @@ impl<'r> Backend<'r> {
     }
 }
 
-/// Text without control characters, so that it can neither break a line nor paint a terminal.
-struct Printable<'t>(&'t str);
-
-impl fmt::Display for Printable<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let safe = |c: char| {
-            let hidden =
-                ['\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
-            !c.is_control() && !hidden.iter().any(|range| range.contains(&c))
-        };
-        let text: String = self.0.chars().map(|c| if safe(c) { c } else { '\u{fffd}' }).collect();
-        f.pad(&text)
-    }
-}
-
 fn shortened(text: &[u8]) -> String {
     String::from_utf8_lossy(&text[..text.len().min(256)]).into_owned()
 }
@@ -240,16 +224,5 @@ fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Enforce => "enforce",
         Mode::Report => "report",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Printable;
-
-    /// OB-02.
-    #[test]
-    fn control_characters_never_reach_a_terminal() {
-        assert_eq!(Printable("a\u{1b}[31m\r\nb").to_string(), "a\u{fffd}[31m\u{fffd}\u{fffd}b");
     }
 }

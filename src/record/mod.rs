@@ -2,6 +2,7 @@
 //! body ends, whatever ended it.
 
 mod access_log;
+mod escape;
 pub mod exposition;
 mod line;
 pub mod metrics;
