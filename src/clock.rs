@@ -51,12 +51,19 @@ impl Clock {
         Now { unix: unix + advanced + wall, monotonic: self.0.started.elapsed() + advanced }
     }
 
+    /// Reads the monotonic clock alone, which costs half.
+    #[must_use]
+    pub fn monotonic(&self) -> Duration {
+        let advanced = Duration::from_nanos(self.0.advanced.load(Ordering::Acquire));
+        self.0.started.elapsed() + advanced
+    }
+
     /// Waits until `duration` has passed on the monotonic clock.
     pub async fn sleep(&self, duration: Duration) {
-        let deadline = self.now().monotonic + duration;
+        let deadline = self.monotonic() + duration;
         loop {
             let moved = self.0.moved.notified();
-            let left = deadline.saturating_sub(self.now().monotonic);
+            let left = deadline.saturating_sub(self.monotonic());
             if left.is_zero() {
                 return;
             }

@@ -9,8 +9,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{Request, Response, request};
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Method, Request, Response, request};
 use hyper::body::Incoming;
+use prometheus::IntGauge;
 
 use crate::authorize::Permit;
 use crate::clock::Now;
@@ -19,7 +22,7 @@ use crate::forward::{Origin, UpstreamBody};
 use crate::identity::Caller;
 use crate::policy::{Access, Found, Policy, Shared};
 use crate::record::{AccessLog, Record, Sink, request_id};
-use crate::rejection::{Asked, Rejection};
+use crate::rejection::{Asked, Rejection, TooLarge};
 use crate::target::Target;
 use unread::Unread;
 
@@ -30,24 +33,23 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The TLS version, such as `1.3`; `None` for plaintext.
     pub tls: Option<&'static str>,
-    /// The listener's label in metrics: its configured address.
-    pub listener: Arc<str>,
+    /// Requests under way on this listener.
+    pub in_flight: IntGauge,
 }
 
 /// Answers requests by the policy in force.
 #[derive(Debug)]
 pub struct Gateway {
     policy: ArcSwap<Policy>,
-    shared: Shared,
     sink: Arc<Sink>,
 }
 
 impl Gateway {
     /// A gateway that enforces `policy` and writes each request's record to `log`, if there is one.
     #[must_use]
-    pub fn new(policy: Arc<Policy>, shared: Shared, log: Option<AccessLog>) -> Self {
+    pub fn new(policy: Arc<Policy>, shared: &Shared, log: Option<AccessLog>) -> Self {
         let sink = Sink::new(shared.clock.clone(), shared.metrics.clone(), log);
-        Self { policy: ArcSwap::new(policy), sink: Arc::new(sink), shared }
+        Self { policy: ArcSwap::new(policy), sink: Arc::new(sink) }
     }
 
     /// The policy in force.
@@ -85,11 +87,12 @@ impl Gateway {
         body: Unread,
         record: &mut Record,
     ) -> Result<Response<UpstreamBody>, Rejection> {
-        let now = self.shared.clock.now();
+        let now = record.started;
         let secure = peer.tls.is_some();
         let origin = Origin::of(peer.address, secure, &head.headers, &policy.trusted_proxies);
         record.came_from(origin.client);
         policy.flood.as_ref().map_or(Ok(()), |flood| flood.take(origin.client))?;
+        count_fields(&head.headers, policy.limits.headers)?;
         let target = Target::of(&head.method, &head.uri, head.version, &head.headers)?;
         record.target = Some(target.clone());
         let route = policy.locate(&target)?;
@@ -103,6 +106,15 @@ impl Gateway {
         quota.annotate(response.headers_mut());
         Ok(response)
     }
+}
+
+/// Refuses a head of more than `most` field lines. HTTP/1.1 never gets here with one; the library
+/// for HTTP/2 bounds their bytes alone.
+fn count_fields(headers: &HeaderMap, most: usize) -> Result<(), Rejection> {
+    if headers.len() > most {
+        return Err(Rejection::RequestTooLarge(TooLarge::Fields));
+    }
+    Ok(())
 }
 
 /// Finds out who calls and judges it; on a route that only reports, a refusal is noted instead.
@@ -153,7 +165,7 @@ async fn identify(
 fn seal(
     policy: &Policy,
     result: Result<Response<UpstreamBody>, Rejection>,
-    mut record: Record,
+    mut record: Box<Record>,
 ) -> Response<Body> {
     let mut response = match result {
         Ok(response) => response.map(Body::upstream),
@@ -161,12 +173,21 @@ fn seal(
             let request_id = record.request_id.to_str().unwrap_or_default();
             let operation = record.target.as_ref().map(|target| (record.method(), target.path()));
             let response = policy.answers.answer(&rejection, Asked { request_id, operation });
+            let is_head = record.method() == Method::HEAD;
             record.refused(rejection);
-            response.map(Body::whole)
+            if is_head { without_body(response) } else { response }.map(Body::whole)
         }
     };
     response.headers_mut().insert(request_id::NAME, record.request_id.clone());
     record.answered(response.status().as_u16());
     response.body_mut().record(record);
     response
+}
+
+/// An answer to HEAD tells of a body and has none (RFC 9110 §9.3.2). The library for HTTP/2 would
+/// send it all the same, and clients end the stream with an error.
+fn without_body(mut response: Response<Bytes>) -> Response<Bytes> {
+    let length = response.body().len();
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    response.map(|_| Bytes::new())
 }

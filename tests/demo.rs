@@ -48,6 +48,8 @@ fn what_it_says_to_type_gives_the_answers_it_promises() {
     assert!(refused.contains("nightly-uploader"), "{refused}");
     assert!(refused.contains("wrong_token_kind"), "{refused}");
 
+    let health = Scopegate::within(folder.path(), &["health", "--admin", &demo.admin]).run();
+    assert_eq!((health.code, health.stdout.as_str()), (0, "ready\n"));
     demo.running.signal("INT");
     assert_eq!(demo.running.end(), 0);
 }

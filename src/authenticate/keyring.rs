@@ -115,7 +115,7 @@ impl Keyring {
     /// Granted once in 30 seconds whatever comes of it, or unknown keys would be a way to flood the
     /// issuer. Those who ask while a granted refresh is under way wait for the same one.
     pub(super) async fn refresh(&self) -> Asked {
-        let attempt = match self.demand(self.clock.now().monotonic) {
+        let attempt = match self.demand(self.clock.monotonic()) {
             Ok(attempt) => attempt,
             Err(asked) => return asked,
         };
@@ -200,7 +200,7 @@ impl Keyring {
 
     /// Takes the keys of a successful attempt; says whether they differ from those before.
     pub(super) fn confirm(&self, keys: Vec<Key>) -> bool {
-        self.confirmed.store(nanos(self.clock.now().monotonic), Ordering::Release);
+        self.confirmed.store(nanos(self.clock.monotonic()), Ordering::Release);
         let Some(next) = self.set.load().followed_by(keys) else { return false };
         let generation = next.generation;
         self.set.store(Arc::new(next));
@@ -219,10 +219,10 @@ impl Keyring {
     /// Says that attempt `number` has ended, and waits for the next: for `pause`, or until somebody
     /// asks.
     pub(super) async fn end(&self, number: u64, pause: Duration) {
-        let due = self.clock.now().monotonic.saturating_add(pause);
+        let due = self.clock.monotonic().saturating_add(pause);
         self.next_attempt.store(nanos(due), Ordering::Release);
         self.ended.send_replace(number);
-        let left = due.saturating_sub(self.clock.now().monotonic);
+        let left = due.saturating_sub(self.clock.monotonic());
         tokio::select! {
             () = self.clock.sleep(left) => {}
             () = self.wanted_after(number) => {}

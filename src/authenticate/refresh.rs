@@ -112,9 +112,9 @@ impl Refresher {
         url: &str,
         read: impl FnOnce(&Document) -> Result<T, Fault>,
     ) -> Result<T, Failure> {
-        let started = self.keyring.clock.now().monotonic;
+        let started = self.keyring.clock.monotonic();
         let result = self.fetcher.get(url).await.and_then(|document| read(&document));
-        let took = self.keyring.clock.now().monotonic.saturating_sub(started);
+        let took = self.keyring.clock.monotonic().saturating_sub(started);
         self.watchers.fetched(step, result.as_ref().err(), took);
         result.map_err(|fault| Failure { step, fault })
     }

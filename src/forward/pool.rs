@@ -208,7 +208,7 @@ impl Vitals {
             CLOSED | WORKING => self.idle_timeout,
             since => {
                 let end = Duration::from_nanos(since).saturating_add(self.idle_timeout);
-                end.saturating_sub(self.clock.now().monotonic)
+                end.saturating_sub(self.clock.monotonic())
             }
         }
     }

@@ -188,7 +188,7 @@ pub(super) enum Stage {
 
 impl Upload {
     fn new(clock: &Clock) -> Self {
-        let state = State { stage: Stage::Moving, moved: clock.now().monotonic };
+        let state = State { stage: Stage::Moving, moved: clock.monotonic() };
         Self { sent: Arc::default(), clock: clock.clone(), state: Mutex::new(state) }
     }
 
@@ -199,7 +199,7 @@ impl Upload {
     }
 
     fn enter(&self, stage: Stage) {
-        let moved = self.clock.now().monotonic;
+        let moved = self.clock.monotonic();
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State { stage, moved };
     }
 

@@ -73,11 +73,11 @@ impl Upstream {
     pub async fn probe(&self) -> Result<Duration, String> {
         let mut longest = Duration::ZERO;
         for (index, target) in self.backend.targets.iter().enumerate() {
-            let started = self.backend.clock.now().monotonic;
+            let started = self.backend.clock.monotonic();
             if let Err(fault) = self.backend.connect(index).await {
                 return Err(format!("{}: {}", target.label, fault.words()));
             }
-            longest = longest.max(self.backend.clock.now().monotonic - started);
+            longest = longest.max(self.backend.clock.monotonic() - started);
         }
         Ok(longest)
     }
@@ -158,7 +158,7 @@ impl Backend {
     }
 
     fn avoid(&self, target: &Target) {
-        let until = self.clock.now().monotonic + AVOIDED;
+        let until = self.clock.monotonic() + AVOIDED;
         let until = u64::try_from(until.as_nanos()).unwrap_or(u64::MAX);
         target.avoided.store(until, Ordering::Relaxed);
     }

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 
 use crate::forward::{BodyError, UpstreamBody};
 use crate::record::Record;
@@ -13,7 +13,7 @@ use crate::record::Record;
 #[derive(Debug)]
 pub struct Body {
     source: Source,
-    record: Option<Record>,
+    record: Option<Box<Record>>,
 }
 
 #[derive(Debug)]
@@ -32,8 +32,18 @@ impl Body {
         Self { source: Source::Upstream(body), record: None }
     }
 
-    pub(super) fn record(&mut self, record: Record) {
+    pub(super) fn record(&mut self, record: Box<Record>) {
         self.record = Some(record);
+    }
+}
+
+impl Drop for Body {
+    /// A backend's body that is given up before its end was cut: the client went away, or the
+    /// gateway is stopping.
+    fn drop(&mut self) {
+        if let (Some(record), Source::Upstream(body)) = (&mut self.record, &self.source) {
+            record.cut |= !body.is_end_stream();
+        }
     }
 }
 
@@ -50,12 +60,11 @@ impl http_body::Body for Body {
             Source::Upstream(body) => ready!(Pin::new(body).poll_frame(cx)),
         };
         if let Some(record) = &mut self.record {
-            match &frame {
-                Some(Ok(frame)) => {
-                    record.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64);
-                }
+            match frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref)) {
+                Some(Ok(Some(data))) => record.bytes_out += data.len() as u64,
                 Some(Err(_)) => record.cut = true,
-                None => self.record = None,
+                // Trailers are an end too: nobody asks again behind them.
+                Some(Ok(None)) | None => self.record = None,
             }
         }
         Poll::Ready(frame)

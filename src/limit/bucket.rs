@@ -92,7 +92,7 @@ impl Monotonic for Time {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
-        self.0.now().monotonic.into()
+        self.0.monotonic().into()
     }
 }
 

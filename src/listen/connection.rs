@@ -109,7 +109,7 @@ fn session<S: Service>(
 ) -> Arc<Session<S>> {
     Arc::new(Session {
         service: listener.service.clone(),
-        peer: Peer { address, tls, listener: Arc::clone(&listener.label) },
+        peer: Peer { address, tls, in_flight: listener.counters.in_flight.clone() },
         activity: Activity::default(),
     })
 }

@@ -33,6 +33,7 @@ impl Counters {
         let refused = |reason| self.refused.with_label_values(&[listener, reason]);
         ListenerCounters {
             open: metrics.connections.with_label_values(&[listener]),
+            in_flight: metrics.http_requests_in_flight.with_label_values(&[listener]),
             over_limit: refused("limit"),
             handshake: refused("handshake"),
             failed: refused("accept"),
@@ -43,6 +44,7 @@ impl Counters {
 /// One listener's handles.
 pub(super) struct ListenerCounters {
     pub(super) open: IntGauge,
+    pub(super) in_flight: IntGauge,
     pub(super) over_limit: IntCounter,
     pub(super) handshake: IntCounter,
     pub(super) failed: IntCounter,

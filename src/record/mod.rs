@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use http::header::USER_AGENT;
 use http::{HeaderValue, Method, Version, request};
+use prometheus::IntGauge;
 
 use crate::clock::{Clock, Now};
 use crate::forward::Upstream;
@@ -62,7 +63,7 @@ pub(crate) struct Record {
     user_agent: Option<HeaderValue>,
     peer: SocketAddr,
     tls: Option<&'static str>,
-    listener: Arc<str>,
+    in_flight: IntGauge,
     client: Option<IpAddr>,
     pub(crate) target: Option<Target>,
     route: Option<Arc<Route>>,
@@ -105,10 +106,10 @@ struct Answer {
 }
 
 impl Record {
-    pub(crate) fn start(sink: &Arc<Sink>, peer: &Peer, request: &request::Parts) -> Self {
-        let in_flight = &sink.metrics.http_requests_in_flight;
-        in_flight.with_label_values(&[&*peer.listener]).inc();
-        Self {
+    /// A record on the heap: it moves with the response, through every layer that hands it on.
+    pub(crate) fn start(sink: &Arc<Sink>, peer: &Peer, request: &request::Parts) -> Box<Self> {
+        peer.in_flight.inc();
+        Box::new(Self {
             started: sink.clock.now(),
             answered: None,
             request_id: request_id::of(&request.headers),
@@ -117,7 +118,7 @@ impl Record {
             user_agent: request.headers.get(USER_AGENT).cloned(),
             peer: peer.address,
             tls: peer.tls,
-            listener: Arc::clone(&peer.listener),
+            in_flight: peer.in_flight.clone(),
             client: None,
             target: None,
             route: None,
@@ -132,7 +133,7 @@ impl Record {
             bytes_out: 0,
             cut: false,
             sink: Arc::clone(sink),
-        }
+        })
     }
 
     pub(crate) fn method(&self) -> &Method {
@@ -164,7 +165,7 @@ impl Record {
 
     /// The request is the upstream's from now on. `sent` counts what of its body was passed on.
     pub(crate) fn forwards(&mut self, upstream: &Arc<Upstream>, sent: Option<Arc<AtomicU64>>) {
-        let began = self.sink.clock.now().monotonic;
+        let began = self.sink.clock.monotonic();
         self.forwarded =
             Some(Forwarded { upstream: Arc::clone(upstream), began, answer: None, sent });
     }
@@ -185,7 +186,7 @@ impl Record {
 
     pub(crate) fn answered(&mut self, status: u16) {
         self.status = status;
-        self.answered = Some(self.sink.clock.now().monotonic);
+        self.answered = Some(self.sink.clock.monotonic());
     }
 
     /// What was refused, or would have been.
@@ -235,7 +236,7 @@ impl Record {
             let labels = [&**client, self.plan.as_deref().unwrap_or("-"), outcome.as_str()];
             metrics.client_requests.with_label_values(&labels).inc();
         }
-        metrics.http_requests_in_flight.with_label_values(&[&*self.listener]).dec();
+        self.in_flight.dec();
     }
 
     /// The time until the response's head was ready, without the wait for the backend, whether it
@@ -266,7 +267,7 @@ impl Forwarded {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let total = self.sink.clock.now().monotonic.saturating_sub(self.started.monotonic);
+        let total = self.sink.clock.monotonic().saturating_sub(self.started.monotonic);
         self.count(total);
         if let Some(log) = &self.sink.log {
             log.write(self, total);

@@ -85,7 +85,7 @@ impl Prepared {
         let has_own_certificate = options.certificate.is_some();
         let log = open_log(&compiled.config.logs, options.access_log);
         compiled.policy.start();
-        let gateway = Arc::new(Gateway::new(compiled.policy, shared.clone(), log));
+        let gateway = Arc::new(Gateway::new(compiled.policy, &shared, log));
         let listeners = Listeners::open(&setup, &gateway)?;
         for address in &setup.addresses {
             // Known from the start, not from the first request on.

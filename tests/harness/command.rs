@@ -86,11 +86,6 @@ impl Running {
         }
     }
 
-    /// Forgets what was said, so that [`Self::line`] waits for something new.
-    pub fn forget(&mut self) {
-        self.said.clear();
-    }
-
     pub fn signal(&self, name: &str) {
         signal(self.child.id(), name);
     }

@@ -5,6 +5,7 @@ pub mod chaos;
 pub mod client;
 pub mod command;
 pub mod demo;
+pub mod h2;
 pub mod issuer;
 pub mod keys;
 pub mod log;
@@ -12,6 +13,7 @@ pub mod markdown;
 pub mod process;
 pub mod raw;
 pub mod scrape;
+pub mod tls;
 pub mod token;
 pub mod verdicts;
 
@@ -22,7 +24,7 @@ use std::time::Duration;
 use scopegate::clock::Clock;
 use scopegate::server::{Lines, Options, Server};
 
-pub use backend::{Backend, Reply};
+pub use backend::{Backend, Reply, Seen};
 pub use client::{Answer, Call};
 pub use issuer::Issuer;
 pub use token::Token;
@@ -115,17 +117,21 @@ impl Harness {
 
     /// The sum of the series of `name` that have these labels, as a scrape shows them.
     pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let scrape = Call::new(self.admin(), "GET", "/metrics").send().await;
-        assert_eq!(scrape.status(), 200);
         let wanted: Vec<_> =
             labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-        let text = scrape.text();
-        let series = text.lines().filter(|line| {
-            let rest = line.strip_prefix(name);
-            rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
-                && wanted.iter().all(|label| line.contains(label.as_str()))
-        });
+        let has_all = |line: &&String| wanted.iter().all(|label| line.contains(label.as_str()));
+        let series = self.series(name).await;
+        let series = series.iter().filter(has_all);
         series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// The lines of the series of `name`, as a scrape shows them.
+    pub async fn series(&self, name: &str) -> Vec<String> {
+        let scrape = Call::new(self.admin(), "GET", "/metrics").send().await;
+        assert_eq!(scrape.status(), 200);
+        let of_name =
+            |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        scrape.text().lines().filter(of_name).map(str::to_owned).collect()
     }
 
     /// How often a route refused for a reason, once all records are written.
