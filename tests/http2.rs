@@ -1,8 +1,11 @@
 //! HTTP/2 is the same API by other means: the same decisions, the same limits, and nothing that
 //! the translation to HTTP/1.1 could turn into something else.
 
+use std::time::Duration;
+
 use http::HeaderValue;
 use http_body_util::BodyExt;
+use scopegate::config::Drain;
 use serde_json::Value;
 
 use crate::harness::chaos::{Chaos, Step::*};
@@ -277,6 +280,33 @@ routes: {{ /slow: {{ upstream: slow, public: true }}, /good: {{ upstream: good, 
     assert!(!waiting.is_finished());
     slow.go();
     assert_eq!(within(waiting).await.unwrap().status(), 200);
+}
+
+/// A drain lets the streams that are open finish, says good-bye and takes no more.
+#[tokio::test]
+async fn a_drain_lets_streams_finish() {
+    let (_folder, pair, tls) = secured();
+    let slow =
+        Chaos::start(&[Head, Wait, Say("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")]).await;
+    let t = Harness::start(&format!("{tls}upstreams: {{ main: {} }}\n{OPEN}", slow.url())).await;
+    let mut client = Http2::connect(t.address(), &pair).await;
+    let mut other = client.clone();
+    let waiting =
+        tokio::spawn(async move { other.send(request("GET", "/x").body(empty()).unwrap()).await });
+    until("the slow request", async || slow.heads().len() == 1).await;
+    slow.plays(&[Serve]);
+    let drain = Drain { delay: Duration::ZERO, timeout: Duration::from_secs(10) };
+    let drained = t.server.shutdown(drain);
+    let meanwhile = async {
+        until("the good-bye", async || {
+            client.begin(request("GET", "/y").body(empty()).unwrap()).await.is_err()
+        })
+        .await;
+        slow.go();
+        within(waiting).await.unwrap()
+    };
+    let (drained, answer) = tokio::join!(within(drained), meanwhile);
+    assert_eq!((drained.cut, &**answer.body()), (0, &b"ok"[..]));
 }
 
 /// HP-23: as many fields as the file says, and as many bytes of them, over HTTP/2 too.

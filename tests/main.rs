@@ -17,6 +17,7 @@ mod cli;
 mod demo;
 mod documents;
 mod examples;
+mod forwarded_identity;
 mod hostile_bytes;
 mod http2;
 mod keys;

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
+use scopegate::config::Drain;
 use tokio::net::TcpStream;
 
 use crate::harness::chaos::{Chaos, Step::*};
@@ -58,7 +60,10 @@ impl Load {
 const MOST: usize = 20_000;
 
 async fn connect(address: std::net::SocketAddr) -> SendRequest<Empty<Bytes>> {
-    let stream = TcpStream::connect(address).await.unwrap();
+    over(TcpStream::connect(address).await.unwrap()).await
+}
+
+async fn over(stream: TcpStream) -> SendRequest<Empty<Bytes>> {
     let (sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
@@ -231,6 +236,34 @@ async fn known_series_begin_at_zero() {
         let line = line.unwrap_or_else(|| panic!("no {name} {labels}: {series:?}"));
         assert!(line.ends_with(" 0"), "{line}");
     }
+}
+
+/// Draining under load: whoever gets a connection gets an answer.
+#[tokio::test]
+async fn a_drain_under_load_loses_no_request() {
+    let t = Harness::start(OPEN).await;
+    let (address, answered) = (t.address(), Arc::new(AtomicUsize::new(0)));
+    let loops: Vec<_> = (0..4)
+        .map(|_| {
+            let answered = Arc::clone(&answered);
+            tokio::spawn(async move {
+                for _ in 0..MOST {
+                    let Ok(stream) = TcpStream::connect(address).await else { return };
+                    assert_eq!(get(&mut over(stream).await, "/r", "").await, Ok(200));
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    until("some load", async || answered.load(Ordering::Relaxed) > 50).await;
+    let drain = Drain { delay: Duration::from_millis(200), timeout: Duration::from_secs(10) };
+    let before = answered.load(Ordering::Relaxed);
+    assert_eq!(within(t.server.shutdown(drain)).await.cut, 0);
+    for one in loops {
+        within(one).await.unwrap();
+    }
+    assert!(answered.load(Ordering::Relaxed) > before + 10);
+    assert_eq!(answered.load(Ordering::Relaxed), t.backend.seen().len());
 }
 
 /// The real binary between an issuer and a backend.

@@ -70,7 +70,8 @@ class Contender:
         self.address = f"127.0.0.1:{self.port}"
         self.folder = setup.folder / self.name
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = ["taskset", "-c", setup.cores, *self.command(backend)]
+        # Whatever ends this process ends the proxy too.
+        command = ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", setup.cores, *self.command(backend)]
         self.log = self.folder / "stdout.log"
         with self.log.open("wb") as out, (self.folder / "stderr.log").open("wb") as err:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=err)

@@ -82,8 +82,8 @@ def p7(bench):
         cases = {(who, what): lambda _, one=one, options=options: bench.run(one, **options)
                  for who, one in running.items() for what, options in kinds.items()}
         results = interleave(bench.size(3, 1), cases)
-    text = (f"CPU per request, and what it is beside accepting a token that was seen before. Every forged token is another one, with "
-            f"good claims and a random RS256 signature:\n\n{refusals(results)}\n"
+    text = (f"CPU per request, and what it is beside accepting a token that was seen before. Forged tokens are many different "
+            f"ones with good claims and a random RS256 signature:\n\n{refusals(results)}\n"
             f"Good clients send 1 000 requests/s at random times, alone and while 32 connections send forged tokens as fast as they are "
             f"refused. The proxy has no more than its one core:\n\n{flood(results)}")
     return "refusing", text, {f"{who}, {what}": runs for (who, what), runs in results.items()}

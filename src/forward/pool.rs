@@ -96,8 +96,11 @@ impl Shard {
     /// Opens a connection to the target and starts its driver on this thread's runtime.
     pub(super) async fn open(&self, target: usize) -> Result<Connection, Fault> {
         let stream = self.backend.connect(target).await?;
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|_| Fault::Reset)?;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(READ_AHEAD)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|_| Fault::Reset)?;
         let vitals = Arc::new(Vitals::new(&self.backend));
         let driver = tokio::spawn(drive(connection, Vital(Arc::clone(&vitals)))).abort_handle();
         Ok(Connection { target, sender, driver, vitals })
@@ -244,6 +247,11 @@ async fn drive(connection: http1::Connection<TokioIo<TcpStream>, RequestBody>, v
         }
     }
 }
+
+/// The bytes read from a connection at once, which is also the most that the head of an answer may
+/// have. hyper's own limit is six times as much, by connection, and lets a backend that never stops
+/// talking (interim answers, one after the other) keep the thread busy for as much longer.
+const READ_AHEAD: usize = 64 << 10;
 
 /// Connections that rest, by target and thread.
 const MOST_IDLE: usize = 64;

@@ -72,10 +72,7 @@ impl Policy {
 }
 
 fn identity_names(config: &Config) -> Vec<HeaderName> {
-    let names = config.identity_headers.iter().map(|header| &header.name.value);
-    // Values that are too long are cut, and a header of this name says so.
-    let cut = |name: &HeaderName| HeaderName::try_from(format!("{name}-truncated"));
-    names.flat_map(|name| [Some(name.clone()), cut(name).ok()]).flatten().collect()
+    config.identity_headers.iter().map(|header| header.name.value.clone()).collect()
 }
 
 fn client_label(client: &config::Client) -> (String, Arc<str>) {
