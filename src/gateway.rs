@@ -1,6 +1,7 @@
 //! Answering one request: every stage in order, each refusal a response, one record.
 
 mod body;
+mod unread;
 
 pub use body::Body;
 
@@ -23,6 +24,7 @@ use crate::policy::{Access, Found, Policy, Shared};
 use crate::record::{AccessLog, Record, Sink, request_id};
 use crate::rejection::{Asked, Rejection, TooLarge};
 use crate::target::Target;
+use unread::Unread;
 
 /// The other end of a client's connection.
 #[derive(Clone, Debug)]
@@ -85,6 +87,7 @@ impl Gateway {
         let policy = self.policy.load_full();
         let (head, body) = request.into_parts();
         let mut record = Record::start(&self.sink, peer, &head);
+        let body = Unread::new(body, head.version);
         let result = self.process(&policy, peer, head, body, &mut record).await;
         seal(&policy, result, record)
     }
@@ -94,7 +97,7 @@ impl Gateway {
         policy: &Policy,
         peer: &Peer,
         head: request::Parts,
-        body: Incoming,
+        body: Unread,
         record: &mut Record,
     ) -> Result<Response<UpstreamBody>, Rejection> {
         let now = record.started;
@@ -105,12 +108,14 @@ impl Gateway {
         count_fields(&head.headers, policy.limits.headers)?;
         let target = Target::of(&head.method, &head.uri, head.version, &head.headers)?;
         record.target = Some(target.clone());
-        let found = policy.route(&target, &head.method)?;
-        record.matched(found.route);
+        let route = policy.locate(&target)?;
+        record.matched(route);
+        let found = route.access(&head.method)?;
         let permit = admit(policy, found, &head, &target, origin, now, record).await?;
         let quota = permit.spend(policy, origin.client)?;
         record.spent(policy.plan_of(permit.caller()).map(|plan| plan.name()), quota.remaining());
-        let mut response = permit.forward(policy, &target, origin, head, body, record).await?;
+        let mut response =
+            permit.forward(policy, &target, origin, head, body.read(), record).await?;
         quota.annotate(response.headers_mut());
         Ok(response)
     }
@@ -138,7 +143,8 @@ async fn admit<'p>(
     let admitted = match identify(policy, found.access, head, target, now).await {
         Ok(caller) => {
             record.identity = caller.identity().cloned();
-            record.called_by(policy.client_label(&caller));
+            let plan = policy.plan_of(&caller).map(|plan| plan.name());
+            record.called_by(policy.client_label(&caller), plan);
             found.authorize(caller, target, origin.client, now)
         }
         Err(rejection) => Err(rejection),

@@ -427,3 +427,38 @@ async fn an_endless_head_ends_the_connection() {
     assert!(matches!(frames.fate(1).await, Fate::Gone(_)));
     t.backend.saw_nothing();
 }
+
+/// RFC 9113 §8.1: a refusal comes before the body, and the stream is not reset behind it: curl 7
+/// would lose the answer, and a refused upload look like a broken connection.
+#[tokio::test]
+async fn a_refused_upload_can_read_why() {
+    let (_folder, pair, tls) = secured();
+    let t = Harness::start(&(tls + ORDERS)).await;
+    let mut frames = Frames::connect(t.address(), &pair).await;
+    let mut head = fields("/orders/1", &[("content-length", "4")]);
+    head[0].1 = "POST";
+    frames.send(h2::HEADERS, h2::END_HEADERS, 1, &block(&head)).await;
+    let answered = until_end(&mut frames, 1).await;
+    assert_eq!(answered, [h2::HEADERS, h2::DATA]);
+    // What is said of other streams meanwhile comes in between, and the rest is still received.
+    frames.request(3, &fields("/status", &[])).await;
+    assert!(!until_end(&mut frames, 3).await.contains(&h2::RST_STREAM));
+    frames.send(h2::DATA, h2::END_STREAM, 1, b"four").await;
+    frames.request(5, &fields("/status", &[])).await;
+    assert!(!until_end(&mut frames, 5).await.contains(&h2::RST_STREAM));
+    assert_eq!(t.denials("/orders/**", "missing_token").await, 1.0);
+}
+
+/// The kinds of the frames that come until a stream's answer is complete.
+async fn until_end(frames: &mut Frames, stream: u32) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    while let Some(frame) = frames.next().await {
+        if frame.stream > 0 && frame.kind != h2::SETTINGS {
+            kinds.push(frame.kind);
+        }
+        if frame.stream == stream && frame.flags & h2::END_STREAM != 0 {
+            return kinds;
+        }
+    }
+    panic!("the connection ends: {kinds:?}")
+}

@@ -9,14 +9,20 @@
 
 mod harness;
 
+mod access_log;
 mod authorization;
 mod backends;
 mod bypasses;
+mod cli;
+mod demo;
+mod documents;
+mod examples;
 mod forwarded_identity;
 mod hostile_bytes;
 mod http2;
 mod keys;
 mod limits;
+mod metrics;
 mod operations;
 mod paths;
 mod rfc6750_bearer;

@@ -93,7 +93,8 @@ impl fmt::Display for Fault {
             Self::Empty => formatter.write_str("has no key that can be used"),
             Self::Invalid(what) => write!(formatter, "cannot be used: {what}"),
             Self::OtherIssuer(name) => {
-                write!(formatter, "carries another issuer's name: server says \"{name}\"")
+                write!(formatter, "carries another issuer's name: server says \"{name}\"")?;
+                formatter.write_str(" (scopegate help E041)")
             }
             Self::PlainHttp => formatter.write_str("must not be fetched over plain http"),
             Self::Redirect => formatter.write_str("cannot be fetched: redirects are not followed"),

@@ -88,7 +88,9 @@ mod tests {
         for issuer in ["https://honest", "https://HONEST/", "https://honest:443/"] {
             let fault = jwks_uri(document, issuer, url).unwrap_err();
             assert_eq!(fault, Fault::OtherIssuer("https://honest/".into()));
-            assert!(fault.to_string().ends_with(r#"server says "https://honest/""#));
+            assert!(
+                fault.to_string().contains(r#"server says "https://honest/" (scopegate help E041"#)
+            );
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use http::{Method, StatusCode};
 
-use super::reload::{block_on, fail};
+use super::reload::{block_on, fail, no_gateway};
 use super::{Exit, Global};
 use crate::admin::client::ask;
 use crate::config::{self, Variables};
@@ -22,7 +22,7 @@ pub(super) fn run(global: &Global, options: &Options) -> Exit {
     let path = if global.verbose > 0 { "/readyz?verbose" } else { "/readyz" };
     match block_on(ask(address, Method::GET, path)) {
         Ok(Ok((status, body))) => report(global, status, &body),
-        Ok(Err(unreachable)) => fail(&format!("error: {unreachable}"), Exit::Unreachable),
+        Ok(Err(unreachable)) => no_gateway(&unreachable),
         Err(error) => fail(&format!("error: cannot start: {error}"), Exit::CannotStart),
     }
 }

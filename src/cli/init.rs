@@ -28,7 +28,8 @@ pub(super) fn run(global: &Global, options: &Options) -> Exit {
     let text = file(options);
     let loaded = load_text("gateway.yaml", &text, &Variables::default());
     if !is_usable(&loaded) {
-        answer(&loaded.problems.render(&loaded.sources, global.colors_stdout()));
+        let problems = loaded.problems.render(&loaded.sources, global.colors_stderr());
+        drop(write!(std::io::stderr(), "{problems}"));
         return Exit::Usage;
     }
     if options.output == Path::new("-") {

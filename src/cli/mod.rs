@@ -42,7 +42,7 @@ impl From<Exit> for ExitCode {
 
 /// OAuth 2.0 for REST APIs you cannot change.
 #[derive(Debug, Parser)]
-#[command(name = "scopegate", version, disable_help_subcommand = true)]
+#[command(name = "scopegate", version, disable_help_subcommand = true, after_help = EXITS)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -167,3 +167,8 @@ impl Global {
         }
     }
 }
+
+/// What the exit codes mean, at the foot of `--help`.
+const EXITS: &str = "\
+Exit codes: 0 fine, 1 a problem was found, 2 bad usage or an unusable file, 3 cannot start,
+4 the gateway cannot be reached. To see it at work: scopegate demo";

@@ -24,7 +24,7 @@ pub(super) fn run(global: &Global, options: &Options) -> Exit {
     };
     match block_on(ask(address, Method::POST, "/reload")) {
         Ok(Ok((status, body))) => report(global, status, &body),
-        Ok(Err(unreachable)) => fail(&format!("error: {unreachable}"), Exit::Unreachable),
+        Ok(Err(unreachable)) => no_gateway(&unreachable),
         Err(error) => fail(&format!("error: cannot start: {error}"), Exit::CannotStart),
     }
 }
@@ -35,6 +35,12 @@ pub(super) fn block_on(
 ) -> std::io::Result<Result<(StatusCode, String), Unreachable>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(exchange))
+}
+
+/// Nobody answers, and what to do about it.
+pub(super) fn no_gateway(unreachable: &Unreachable) -> Exit {
+    let help = "`scopegate serve` runs one, --admin names where its administration is";
+    fail(&format!("error: {unreachable}\nhelp: {help}"), Exit::Unreachable)
 }
 
 /// Says on standard error why it ends so.

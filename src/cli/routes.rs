@@ -1,5 +1,7 @@
 //! `scopegate routes`: who may call what.
 
+use std::io::Write;
+
 use http::Method;
 
 use super::check::{answer, configuration};
@@ -18,7 +20,8 @@ pub(super) fn run(global: &Global, options: &Options) -> Exit {
         Err(exit) => return exit,
     };
     let Some(config) = &loaded.config else {
-        answer(&loaded.problems.render(&loaded.sources, global.colors_stdout()));
+        let problems = loaded.problems.render(&loaded.sources, global.colors_stderr());
+        drop(write!(std::io::stderr(), "{problems}"));
         return Exit::Problem;
     };
     let table = Table { config, sources: &loaded.sources };

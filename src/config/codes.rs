@@ -251,6 +251,15 @@ pub(crate) static CODES: &[Code] = &[
         "issuer: https://id.example.com/realms/prod",
     ),
     code(
+        "E042",
+        "a key file that cannot be used",
+        "A file named by `jwks` must be a JWK Set (RFC 7517 section 5) with a public key for one of \
+         the issuer's algorithms. It is read at start and at each reload, relative to the file that \
+         names it; `scopegate check` does not open it.",
+        "jwks: private.pem",
+        "jwks: keys.json",
+    ),
+    code(
         "E050",
         "two routes for exactly the same paths",
         "The names of parameters do not tell patterns apart, and the order of routes never matters. \
@@ -304,6 +313,15 @@ pub(crate) static CODES: &[Code] = &[
          printable ASCII no header can carry.",
         "identity_headers: { X-User: \"{sub\" }",
         "identity_headers: { X-User: \"{sub}\" }",
+    ),
+    code(
+        "E080",
+        "a certificate or its key cannot be used",
+        "`cert` is a file with a PEM chain, the server's own certificate first; `key` is the PEM key \
+         of that certificate. Both are read at start and when they change, by the gateway's own \
+         user; `scopegate check` does not open them.",
+        "tls: { cert: chain.pem, key: chain.pem }",
+        "tls: { cert: chain.pem, key: key.pem }",
     ),
     code(
         "E090",

@@ -193,7 +193,7 @@ error[E060]: `30` has no unit
 6 |   /a: { timeout: 30, GET: a }
   |                  ^^ expected `30s`, `5m`, `1h`
   |
-  = help: rates are N/s, N/min, N/h, N/day     (scopegate help E060)
+  = help: durations are Nms, Ns, Nm, Nh, Nd     (scopegate help E060)
 
 ";
     assert_eq!(rendered(&text), expected.replace("6:19", "6:18"));

@@ -224,7 +224,10 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, Fault> {
         "m" => 60,
         "h" => 3_600,
         "d" => 86_400,
-        _ => return Err(no_unit(digits, unit, "expected `30s`, `5m`, `1h`")),
+        _ => {
+            let fault = no_unit(digits, unit, "expected `30s`, `5m`, `1h`");
+            return Err(fault.help("durations are Nms, Ns, Nm, Nh, Nd"));
+        }
     };
     let number: u64 = digits.parse().map_err(|_| not_a_number("a duration", "`30s`"))?;
     let found = match seconds {
@@ -282,7 +285,7 @@ fn no_unit(digits: &str, unit: &str, label: &str) -> Fault {
         (_, "") => "has no unit",
         (_, _) => "has no unit that is known",
     };
-    Fault::new("E060", what, label).help("rates are N/s, N/min, N/h, N/day")
+    Fault::new("E060", what, label)
 }
 
 fn not_a_number(kind: &str, example: &str) -> Fault {

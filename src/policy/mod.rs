@@ -67,9 +67,16 @@ impl Policy {
     /// The route for a target, and who may use it with this method.
     ///
     /// # Errors
-    /// `NoRoute`, `MethodRefused`, or `AmbiguousPath` for an encoded slash that the route does
-    /// not accept.
+    /// As those of [`Policy::locate`] and [`Route::access`].
     pub fn route(&self, target: &Target, method: &Method) -> Result<Found<'_>, Rejection> {
+        self.locate(target)?.access(method)
+    }
+
+    /// The route for a target.
+    ///
+    /// # Errors
+    /// `NoRoute`, or `AmbiguousPath` for an encoded slash that the route does not accept.
+    pub fn locate(&self, target: &Target) -> Result<&Arc<Route>, Rejection> {
         let found = self.router.find(target.host(), target.path());
         let Some(route) = found.and_then(|index| self.routes.get(index)) else {
             return Err(Rejection::NoRoute);
@@ -77,7 +84,7 @@ impl Policy {
         if target.has_encoded_slash() && !route.allow_encoded_slash {
             return Err(Rejection::AmbiguousPath("it has an encoded slash"));
         }
-        route.access(method)
+        Ok(route)
     }
 
     /// The plan that counts this caller.

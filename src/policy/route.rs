@@ -66,7 +66,10 @@ pub struct Found<'p> {
 
 impl Route {
     /// Finds the access for a method; HEAD follows GET (RFC 9110 §9.3.2).
-    pub(super) fn access<'p>(self: &'p Arc<Self>, method: &Method) -> Result<Found<'p>, Rejection> {
+    ///
+    /// # Errors
+    /// `MethodRefused`.
+    pub fn access<'p>(self: &'p Arc<Self>, method: &Method) -> Result<Found<'p>, Rejection> {
         let listed = |wanted: &Method| {
             self.methods.iter().find(|(method, _)| method == wanted).map(|(_, access)| access)
         };

@@ -1,20 +1,19 @@
 //! One access log line, for people or as JSON.
 //!
-//! Never a token, cookie or query value. Text of clients is escaped by the JSON writer, and for
-//! people by [`Printable`], so that a line stays a line.
+//! Never a token, cookie or query value. Text of clients is escaped, so that a line stays a line.
 
-use std::fmt;
 use std::io::Write as _;
 use std::time::Duration;
 
 use http::Version;
 use serde::Serialize;
 
-use crate::config::LogIdentity;
+use crate::config::{LogIdentity, Mode};
 use crate::identity::{Identity, limit_key};
 use crate::rejection::Rejection;
 
 use super::Record;
+use super::escape::{Printable, to_json};
 use super::time::Timestamp;
 
 #[derive(Debug, Serialize)]
@@ -37,8 +36,8 @@ pub(super) struct Line<'r> {
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     required_scopes: &'r [Box<str>],
-    #[serde(skip_serializing_if = "is_enforced")]
-    mode: &'static str,
+    /// The route's: whether its refusals are carried out.
+    mode: Option<&'static str>,
     #[serde(flatten)]
     caller: Caller<'r>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,12 +111,12 @@ impl<'r> Line<'r> {
             decision,
             reason: reason.map(|reason| reason.as_str()),
             required_scopes: refusal.map_or(&[], Rejection::required_scopes),
-            mode: if record.would_deny.is_some() { "report" } else { "enforce" },
+            mode: route.map(|route| mode(route.mode)),
             caller: record
                 .identity
                 .as_deref()
                 .map_or_else(Caller::default, |caller| Caller::of(caller, identity)),
-            plan: record.plan.as_deref(),
+            plan: record.counted_by(),
             limit_remaining: record.remaining,
             backend: record.forwarded.as_ref().map_or_else(Backend::default, Backend::of),
             duration_ms: millis(total),
@@ -132,7 +131,7 @@ impl<'r> Line<'r> {
     }
 
     pub(super) fn json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).unwrap_or_default()
+        to_json(self)
     }
 
     /// `10:42:03 403 DELETE /timesheets/42    alice via web-app   0.1 ms  missing_scope`.
@@ -205,17 +204,6 @@ impl<'r> Backend<'r> {
     }
 }
 
-/// Text without control characters, so that it can neither break a line nor paint a terminal.
-struct Printable<'t>(&'t str);
-
-impl fmt::Display for Printable<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let safe = |c: char| !c.is_control() && !('\u{200b}'..='\u{202e}').contains(&c);
-        let text: String = self.0.chars().map(|c| if safe(c) { c } else { '\u{fffd}' }).collect();
-        f.pad(&text)
-    }
-}
-
 fn shortened(text: &[u8]) -> String {
     String::from_utf8_lossy(&text[..text.len().min(256)]).into_owned()
 }
@@ -232,17 +220,9 @@ fn protocol(version: Version) -> &'static str {
     }
 }
 
-fn is_enforced(mode: &&'static str) -> bool {
-    *mode == "enforce"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Printable;
-
-    /// OB-02.
-    #[test]
-    fn control_characters_never_reach_a_terminal() {
-        assert_eq!(Printable("a\u{1b}[31m\r\nb").to_string(), "a\u{fffd}[31m\u{fffd}\u{fffd}b");
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Enforce => "enforce",
+        Mode::Report => "report",
     }
 }

@@ -2,6 +2,7 @@
 //! body ends, whatever ended it.
 
 mod access_log;
+mod escape;
 pub mod exposition;
 mod line;
 pub mod metrics;
@@ -72,6 +73,7 @@ pub(crate) struct Record {
     refused: Option<Rejection>,
     /// Why it would have been, on a route that only reports.
     would_deny: Option<Rejection>,
+    /// The caller's.
     plan: Option<Arc<str>>,
     /// The configured client's id, or `other`.
     client_label: Option<Arc<str>>,
@@ -157,8 +159,10 @@ impl Record {
         self.remaining = remaining;
     }
 
-    pub(crate) fn called_by(&mut self, client_label: Arc<str>) {
+    /// Who calls, and by which plan, whether it is let in or not.
+    pub(crate) fn called_by(&mut self, client_label: Arc<str>, plan: Option<&Arc<str>>) {
         self.client_label = Some(client_label);
+        self.plan = plan.cloned();
     }
 
     /// The request is the upstream's from now on. `sent` counts what of its body was passed on.
@@ -176,8 +180,7 @@ impl Record {
     }
 
     pub(crate) fn refused(&mut self, rejection: Rejection) {
-        if let Some(exceeded) = rejection.exceeded() {
-            self.plan = Some(Arc::clone(&exceeded.policy));
+        if rejection.exceeded().is_some() {
             self.remaining = Some(0);
         }
         self.refused = Some(rejection);
@@ -191,6 +194,12 @@ impl Record {
     /// What was refused, or would have been.
     fn refusal(&self) -> Option<&Rejection> {
         self.refused.as_ref().or(self.would_deny.as_ref())
+    }
+
+    /// The limit that is exceeded, else the caller's plan.
+    fn counted_by(&self) -> Option<&str> {
+        let exceeded = self.refused.as_ref().and_then(Rejection::exceeded);
+        exceeded.map(|exceeded| &exceeded.policy).or(self.plan.as_ref()).map(|name| &**name)
     }
 
     fn outcome(&self) -> Outcome {
@@ -223,7 +232,7 @@ impl Record {
         route.count_bytes(self.bytes_in(), self.bytes_out);
         metrics.overhead.observe(self.overhead(total).as_secs_f64());
         if outcome == Outcome::Limited {
-            route.count_limited(self.plan.as_deref().unwrap_or("-"));
+            route.count_limited(self.counted_by().unwrap_or("-"));
         }
         if let Some(client) = &self.client_label {
             let labels = [&**client, self.plan.as_deref().unwrap_or("-"), outcome.as_str()];

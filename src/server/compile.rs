@@ -103,7 +103,8 @@ fn load(source: &Source) -> Result<Loaded, Fault> {
     match &source.config {
         ConfigSource::File(path) => config::load(path, &source.variables).map_err(|error| {
             let summary = format!("cannot read {}: {error}", path.display());
-            Fault { problems: format!("error: {summary}"), summary }
+            let problems = format!("error: {summary}\nhelp: `-c FILE` names another");
+            Fault { problems, summary }
         }),
         ConfigSource::Text { name, text } => Ok(config::load_text(name, text, &source.variables)),
     }

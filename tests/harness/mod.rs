@@ -3,12 +3,16 @@
 pub mod backend;
 pub mod chaos;
 pub mod client;
+pub mod command;
+pub mod demo;
 pub mod h2;
 pub mod issuer;
 pub mod keys;
 pub mod log;
+pub mod markdown;
 pub mod process;
 pub mod raw;
+pub mod scrape;
 pub mod tls;
 pub mod token;
 pub mod verdicts;

@@ -59,6 +59,10 @@ impl Banner<'_> {
             (format!("curl -k {sheet}"), "401 no token"),
             (format!("curl -k -X DELETE {sheet} {alice}"), "403 needs delete:timesheets"),
             (
+                format!("curl -k -X POST {sheet}/approval {nightly}"),
+                "403 a machine, and approval is for people",
+            ),
+            (
                 format!("for i in 1 2 3 4; do curl -k {show} -d '[]' {base}/batch {nightly}; done"),
                 "200 200 200 429 too many",
             ),
@@ -123,7 +127,7 @@ mod tests {
         ] {
             assert!(text.contains(word), "{word}");
         }
-        assert_eq!(text.matches("https://localhost:1/").count(), 4);
+        assert_eq!(text.matches("https://localhost:1/").count(), 5);
         for name in ["ALICE", "NIGHTLY"] {
             let line = text.lines().find(|line| line.starts_with(&format!("export {name}=ey")));
             assert_eq!(line.unwrap().split('.').count(), 3);

@@ -27,10 +27,10 @@ pub(in crate::cli) struct Options {
     /// The person who signs in: alice
     #[arg(long, env = "SCOPEGATE_USER", value_name = "NAME")]
     user: Option<String>,
-    /// The demo's issuer, on this machine
+    /// The demo's issuer, on this machine: a URL, or the address that `demo --issuer` was given
     #[arg(
         long,
-        env = "SCOPEGATE_DEMO_ISSUER",
+        env = "SCOPEGATE_ISSUER",
         value_name = "URL",
         default_value = "http://127.0.0.1:8082"
     )]
@@ -80,7 +80,11 @@ impl Issuer {
     fn parse(url: &str) -> Result<Self, String> {
         let refusal =
             || format!("{url} is not an issuer on this machine, such as http://127.0.0.1:8082");
-        let uri: Uri = url.parse().map_err(|_| refusal())?;
+        let whole = match url.parse::<SocketAddr>() {
+            Ok(address) => format!("http://{address}"),
+            Err(_) => url.to_owned(),
+        };
+        let uri: Uri = whole.parse().map_err(|_| refusal())?;
         let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
         let authority = authority.ok_or_else(refusal)?;
         let at_top = uri.path_and_query().is_none_or(|path| path.as_str() == "/");
@@ -266,6 +270,8 @@ mod tests {
             "http://localhost:8082/",
             "http://[::1]:1",
             "http://127.8.8.8",
+            "127.0.0.1:8082",
+            "[::1]:1",
         ] {
             assert!(is_loopback(Issuer::parse(url).unwrap().address.ip()), "{url}");
         }
@@ -278,7 +284,7 @@ mod tests {
             "http://127.0.0.1:8082@192.0.2.1",
             "http://0.0.0.0:8082",
             "http://127.0.0.1:8082/realm",
-            "127.0.0.1:8082",
+            "192.0.2.1:8082",
             "http://",
             "",
         ] {
