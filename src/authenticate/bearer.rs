@@ -5,12 +5,17 @@ use http::header::AUTHORIZATION;
 
 use crate::rejection::{Rejection, TooLarge};
 
-/// The one bearer token of a request, of at most `limit` bytes. Allocates nothing.
-pub(super) fn token<'h>(
+/// What follows `Bearer` in a request's one `Authorization` field: at most as many bytes as a token
+/// may have, whose characters nobody has looked at yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Credentials<'h>(&'h [u8]);
+
+/// The bearer credentials of a request, of at most `limit` bytes. Allocates nothing.
+pub(super) fn credentials<'h>(
     headers: &'h HeaderMap,
     query: Option<&str>,
     limit: usize,
-) -> Result<&'h str, Rejection> {
+) -> Result<Credentials<'h>, Rejection> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let line = lines.next().ok_or(Rejection::MissingToken)?;
     if lines.next().is_some() {
@@ -22,7 +27,27 @@ pub(super) fn token<'h>(
     if query.is_some_and(has_access_token) {
         return Err(Rejection::TokenInQuery);
     }
-    token68(credentials, limit)
+    if credentials.len() > limit {
+        return Err(Rejection::RequestTooLarge(TooLarge::Fields));
+    }
+    Ok(Credentials(credentials))
+}
+
+impl<'h> Credentials<'h> {
+    /// The bytes as they were sent: enough to recognise a token that was found good before.
+    pub(super) fn bytes(self) -> &'h [u8] {
+        self.0
+    }
+
+    /// The token, if the credentials are one `token68` (RFC 9110 §11.2).
+    pub(super) fn token(self) -> Result<&'h str, Rejection> {
+        let padding = self.0.iter().rev().take_while(|byte| **byte == b'=').count();
+        let body = &self.0[..self.0.len() - padding];
+        if body.is_empty() || !body.iter().all(|byte| is_token68(*byte)) {
+            return Err(refusal(self.0));
+        }
+        std::str::from_utf8(self.0).map_err(|_| refusal(self.0))
+    }
 }
 
 /// What follows the scheme and its spaces.
@@ -39,19 +64,6 @@ fn bearer_credentials(line: &[u8]) -> Result<&[u8], Rejection> {
         _ if spaces == 0 => Err(Rejection::MalformedCredentials("a space must follow the scheme")),
         credentials => Ok(credentials),
     }
-}
-
-/// The credentials, if they are one `token68` (RFC 9110 §11.2).
-fn token68(credentials: &[u8], limit: usize) -> Result<&str, Rejection> {
-    if credentials.len() > limit {
-        return Err(Rejection::RequestTooLarge(TooLarge::Fields));
-    }
-    let padding = credentials.iter().rev().take_while(|byte| **byte == b'=').count();
-    let body = &credentials[..credentials.len() - padding];
-    if body.is_empty() || !body.iter().all(|byte| is_token68(*byte)) {
-        return Err(refusal(credentials));
-    }
-    std::str::from_utf8(credentials).map_err(|_| refusal(credentials))
 }
 
 /// Tells two credentials in one field (BR-10) from other mistakes.
@@ -98,7 +110,7 @@ mod tests {
         for line in lines {
             headers.append(AUTHORIZATION, line.parse().unwrap());
         }
-        token(&headers, query, 100).map(str::to_owned)
+        credentials(&headers, query, 100)?.token().map(str::to_owned)
     }
 
     fn reason(lines: &[&str], query: Option<&str>) -> Reason {

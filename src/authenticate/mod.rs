@@ -71,11 +71,11 @@ impl Authenticator {
         query: Option<&str>,
         now: Now,
     ) -> Result<Caller, Rejection> {
-        let token = bearer::token(headers, query, self.token_limit)?;
-        let hash = verdicts::hash_of(token);
+        let credentials = bearer::credentials(headers, query, self.token_limit)?;
+        let hash = verdicts::hash_of(credentials.bytes());
         let identity = match self.verdicts.recall(&hash, &self.issuers, now) {
             Some(known) => known?,
-            None => self.verify(token, hash, now).await?,
+            None => self.verify(credentials.token()?, hash, now).await?,
         };
         Ok(Caller::Bearer(identity))
     }

@@ -121,8 +121,8 @@ impl Verdicts {
 }
 
 /// The hash of a token.
-pub(super) fn hash_of(token: &str) -> TokenHash {
+pub(super) fn hash_of(token: &[u8]) -> TokenHash {
     let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+    hash.copy_from_slice(digest(&SHA256, token).as_ref());
     hash
 }

@@ -3,8 +3,6 @@
 //! Both are Structured Field lists of String items (RFC 9651): `"free";q=60;w=60` and
 //! `"free";r=59;t=1`. A plan's quota is the further policy `free-quota`.
 
-use std::fmt::Write as _;
-
 use http::{HeaderName, HeaderValue};
 
 use crate::config::{Limit, Rate};
@@ -29,15 +27,34 @@ pub(super) fn policy(name: &str, limit: &Limit) -> HeaderValue {
 
 /// The field that says what is left.
 pub(super) fn state(name: &str, rate: Option<Left>, quota: Option<Left>) -> HeaderValue {
-    let mut text = String::with_capacity(name.len() + 24);
+    let name = escaped(name);
+    let mut text = String::with_capacity(name.len() + 32);
     for (suffix, left) in [("", rate), ("-quota", quota)] {
         let Some(left) = left else { continue };
-        let comma = if text.is_empty() { "" } else { ", " };
-        let name = escaped(name);
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{comma}\"{name}{suffix}\";r={};t={}", left.remaining, left.reset);
+        let comma = if text.is_empty() { "\"" } else { ", \"" };
+        text.extend([comma, &*name, suffix, "\";r="]);
+        push_number(&mut text, left.remaining.into());
+        text.push_str(";t=");
+        push_number(&mut text, left.reset);
     }
     value(&text)
+}
+
+/// Appends a number in decimal digits: the formatting of the standard library costs five times as
+/// much, and this runs for every request.
+fn push_number(text: &mut String, number: u64) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    let mut rest = number;
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    text.extend(digits[start..].iter().copied().map(char::from));
 }
 
 fn value(text: &str) -> HeaderValue {
@@ -72,5 +89,10 @@ mod tests {
         let state = state("partner", left(49, 1), left(999_999, 1));
         assert_eq!(state, "\"partner\";r=49;t=1, \"partner-quota\";r=999999;t=1");
         assert_eq!(escaped("a\"b\\é"), "a_b__");
+        for number in [0, 7, 10, 999, u64::MAX] {
+            let mut text = String::new();
+            push_number(&mut text, number);
+            assert_eq!(text, number.to_string());
+        }
     }
 }
