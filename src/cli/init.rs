@@ -90,17 +90,14 @@ fn file(options: &Options) -> String {
     )
 }
 
-/// Text as a YAML scalar that reads as the same text: variables are not expanded, and what is not
-/// plain is quoted as JSON, which YAML contains.
+/// Text as a YAML scalar on one line that reads as the same text: variables are not expanded.
 fn scalar(text: &str) -> String {
     let text = text.replace("${", "$${");
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/:@".contains(c);
-    let starts = text.starts_with(|c: char| c.is_ascii_alphabetic());
-    let is_url = text.contains("://");
-    if starts && text.chars().all(plain) && is_url && !text.ends_with(':') {
-        return text;
+    match serde_yaml::to_string(&text) {
+        Ok(written) if written.trim_end().lines().count() == 1 => written.trim_end().to_owned(),
+        // Of several lines, it would be a block; YAML contains JSON, whose strings are one line.
+        Ok(_) | Err(_) => serde_json::Value::from(text).to_string(),
     }
-    serde_json::Value::from(text).to_string()
 }
 
 #[cfg(test)]
