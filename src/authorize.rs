@@ -31,14 +31,14 @@ impl<'p> Found<'p> {
         client: IpAddr,
         now: Now,
     ) -> Result<Permit<'p>, Rejection> {
-        if let Access::Restricted(requirement) = self.access {
+        if let Access::Restricted(requirement) = self.access() {
             let identity = caller.identity().ok_or(Rejection::MissingToken)?;
             let facts = Facts { identity, target, client, now };
             requirement.rule.judge(facts).map_err(|denial| {
                 Rejection::Denied(with_all_scopes(denial, &requirement.scopes))
             })?;
         }
-        Ok(Permit { route: self.route, caller })
+        Ok(Permit { route: self.route(), caller })
     }
 
     /// Lets a refused request through if the route only reports and the refusal is about the
@@ -51,12 +51,12 @@ impl<'p> Found<'p> {
         rejection: Rejection,
         caller: Option<&Arc<Identity>>,
     ) -> Result<(Permit<'p>, Rejection), Rejection> {
-        if self.route.mode != Mode::Report || !rejection.is_about_the_caller() {
+        if self.route().mode != Mode::Report || !rejection.is_about_the_caller() {
             return Err(rejection);
         }
         let caller =
             caller.map_or(Caller::Anonymous, |identity| Caller::Bearer(Arc::clone(identity)));
-        Ok((Permit { route: self.route, caller }, rejection))
+        Ok((Permit { route: self.route(), caller }, rejection))
     }
 }
 

@@ -140,7 +140,7 @@ async fn admit<'p>(
     now: Now,
     record: &mut Record,
 ) -> Result<Permit<'p>, Rejection> {
-    let admitted = match identify(policy, found.access, head, target, now).await {
+    let admitted = match identify(policy, found.access(), head, target, now).await {
         Ok(caller) => {
             record.identity = caller.identity().cloned();
             let plan = policy.plan_of(&caller).map(|plan| plan.name());

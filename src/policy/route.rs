@@ -55,13 +55,26 @@ pub struct Requirement {
     pub(crate) scopes: Box<[Box<str>]>,
 }
 
-/// The route of a request, and the access that its method needs.
+/// The route of a request, and the access that its method needs. Only [`Route::access`] makes one,
+/// so nobody can ask for a permit with an access that the route does not give.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'p> {
+    route: &'p Arc<Route>,
+    access: &'p Access,
+}
+
+impl<'p> Found<'p> {
     /// The route.
-    pub route: &'p Arc<Route>,
+    #[must_use]
+    pub fn route(self) -> &'p Arc<Route> {
+        self.route
+    }
+
     /// The access.
-    pub access: &'p Access,
+    #[must_use]
+    pub fn access(self) -> &'p Access {
+        self.access
+    }
 }
 
 impl Route {
