@@ -27,6 +27,7 @@ use std::time::Instant;
 
 use http::{HeaderMap, Request, request};
 use scopegate::authenticate::Verdicts;
+use scopegate::authorize::Permit;
 use scopegate::clock::Clock;
 use scopegate::config::{Variables, load_text};
 use scopegate::forward::{Origin, Outgoing};
@@ -49,7 +50,7 @@ fn main() {
     let head = head(&sized_token(&rsa, 0));
     let target = || Target::of(&head.method, &head.uri, head.version, &head.headers).unwrap();
     let known = target();
-    let route = || bench.policy.route(&known, &head.method).unwrap();
+    let route = || bench.policy.locate(&known).unwrap().access(&head.method).unwrap();
     let origin = || Origin::of(peer(), true, &head.headers, &[]);
     let caller = || bench.identify(&head.headers);
     let found = route();
@@ -65,13 +66,15 @@ fn main() {
     bench.report_miss("verdict miss RS256", &rsa);
     bench.report_miss("verdict miss ES256", &ec);
     report("authorize", measure(2000, &judge));
-    report("limit", measure(2000, &|| permit.spend(&bench.policy, client).unwrap()));
+    let spend =
+        |permit: &Permit<'_>| permit.spend(bench.policy.plan_of(permit.caller()), client).unwrap();
+    report("limit", measure(2000, &|| spend(&permit)));
     report("headers", bench.headers(&head, &permit));
     let hot = || {
         let target = target();
-        let found = bench.policy.route(&target, &head.method).unwrap();
+        let found = bench.policy.locate(&target).unwrap().access(&head.method).unwrap();
         let permit = found.authorize(caller(), &target, client, now).unwrap();
-        permit.spend(&bench.policy, client).unwrap()
+        spend(&permit)
     };
     report("target to limit, on a hit", measure(2000, &hot));
 }
@@ -165,7 +168,7 @@ impl Bench {
     }
 
     /// Rewriting a head, without the cost of copying it for each iteration.
-    fn headers(&self, head: &request::Parts, permit: &scopegate::authorize::Permit<'_>) -> Cost {
+    fn headers(&self, head: &request::Parts, permit: &Permit<'_>) -> Cost {
         let target = Target::of(&head.method, &head.uri, head.version, &head.headers).unwrap();
         let copy = || head.clone();
         let rewrite = || {

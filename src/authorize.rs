@@ -7,7 +7,7 @@ use crate::clock::Now;
 use crate::config::{Mode, Per};
 use crate::identity::{Caller, Identity};
 use crate::limit::{Plan, Quota, address_key};
-use crate::policy::{Access, Facts, Found, Policy, Route};
+use crate::policy::{Access, Facts, Found, Route};
 use crate::rejection::{Denial, Rejection, Unmet};
 use crate::target::Target;
 
@@ -86,10 +86,9 @@ impl<'p> Permit<'p> {
     ///
     /// # Errors
     /// `RateLimited` or `QuotaExceeded`.
-    pub fn spend(&self, policy: &Policy, client: IpAddr) -> Result<Quota, Rejection> {
+    pub fn spend(&self, plan: Option<&Arc<Plan>>, client: IpAddr) -> Result<Quota, Rejection> {
         let mut quota = Quota::default();
-        for plan in [policy.plan_of(&self.caller), self.route.limit.as_ref()].into_iter().flatten()
-        {
+        for plan in [plan, self.route.limit.as_ref()].into_iter().flatten() {
             quota.take(plan, key(plan, &self.caller, client))?;
         }
         Ok(quota)

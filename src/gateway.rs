@@ -112,8 +112,9 @@ impl Gateway {
         record.matched(route);
         let found = route.access(&head.method)?;
         let permit = admit(policy, found, &head, &target, origin, now, record).await?;
-        let quota = permit.spend(policy, origin.client)?;
-        record.spent(policy.plan_of(permit.caller()).map(|plan| plan.name()), quota.remaining());
+        let plan = policy.plan_of(permit.caller());
+        let quota = permit.spend(plan, origin.client)?;
+        record.spent(plan.map(|plan| plan.name()), quota.remaining());
         let mut response =
             permit.forward(policy, &target, origin, head, body.read(), record).await?;
         quota.annotate(response.headers_mut());

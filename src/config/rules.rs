@@ -215,21 +215,19 @@ fn one_name(
 
 /// The rules of `all` and `any`.
 fn rules(reading: &mut Reading<'_>, node: &Node) -> Option<Vec<Rule>> {
-    match &node.value {
-        Value::List(items) if !items.is_empty() => {
-            Some(items.iter().map(|item| rule(reading, item, "all")).collect())
-        }
-        Value::Null
-        | Value::Bool(_)
-        | Value::Number(_)
-        | Value::Text(_)
-        | Value::Unset
-        | Value::List(_)
-        | Value::Map(_) => {
-            reading.expected(node, "a list of rules");
-            None
-        }
+    let items = filled_list(reading, node, "a list of rules")?;
+    Some(items.iter().map(|item| rule(reading, item, "all")).collect())
+}
+
+/// The items of a list that has some; anything else is a mistake, and `what` was expected.
+fn filled_list<'n>(reading: &mut Reading<'_>, node: &'n Node, what: &str) -> Option<&'n [Node]> {
+    if let Value::List(items) = &node.value
+        && !items.is_empty()
+    {
+        return Some(items);
     }
+    reading.expected(node, what);
+    None
 }
 
 /// `claim:`, each of whose keys is a condition of its own.
@@ -310,19 +308,8 @@ fn one_condition(at: Place) -> Problem {
 }
 
 fn literals(reading: &mut Reading<'_>, node: &Node) -> Option<Vec<serde_json::Value>> {
-    match &node.value {
-        Value::List(items) if !items.is_empty() => Some(some(reading, node, literal)),
-        Value::Null
-        | Value::Bool(_)
-        | Value::Number(_)
-        | Value::Text(_)
-        | Value::Unset
-        | Value::List(_)
-        | Value::Map(_) => {
-            reading.expected(node, "a list of values");
-            None
-        }
-    }
+    filled_list(reading, node, "a list of values")?;
+    Some(some(reading, node, literal))
 }
 
 const TOKEN_KINDS: [(&str, TokenKind); 3] =

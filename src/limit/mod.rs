@@ -27,15 +27,13 @@ impl Flood {
     /// apart.
     #[must_use]
     pub fn new(rate: Rate, callers: usize, clock: &Clock) -> Self {
-        let limit = Limit { rate: Some(rate), burst: None, quota: None, per: Per::Ip };
-        Self(Plan::new("flood", limit, callers, clock))
+        Self(Plan::new(FLOOD, per_address(rate), callers, clock))
     }
 
     /// Whether it was made from the same settings.
     #[must_use]
     pub fn is_made_from(&self, rate: Rate, callers: usize) -> bool {
-        let limit = Limit { rate: Some(rate), burst: None, quota: None, per: Per::Ip };
-        self.0.is_made_from("flood", &limit, callers)
+        self.0.is_made_from(FLOOD, &per_address(rate), callers)
     }
 
     /// Counts one request.
@@ -56,6 +54,12 @@ impl Flood {
     pub fn forget_idle(&self) {
         self.0.forget_idle();
     }
+}
+
+const FLOOD: &str = "flood";
+
+fn per_address(rate: Rate) -> Limit {
+    Limit { rate: Some(rate), burst: None, quota: None, per: Per::Ip }
 }
 
 /// The key that stands for an address: all of IPv4, the /64 network of IPv6, which is what one

@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use http::Method;
 use ipnet::IpNet;
 
 use crate::authenticate::{Authenticator, Issuer, Verdicts};
@@ -64,14 +63,6 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The route for a target, and who may use it with this method.
-    ///
-    /// # Errors
-    /// As those of [`Policy::locate`] and [`Route::access`].
-    pub fn route(&self, target: &Target, method: &Method) -> Result<Found<'_>, Rejection> {
-        self.locate(target)?.access(method)
-    }
-
     /// The route for a target.
     ///
     /// # Errors
@@ -88,7 +79,8 @@ impl Policy {
     }
 
     /// The plan that counts this caller.
-    pub(crate) fn plan_of(&self, caller: &Caller) -> Option<&Arc<Plan>> {
+    #[must_use]
+    pub fn plan_of(&self, caller: &Caller) -> Option<&Arc<Plan>> {
         let plans = &self.plans;
         let identity = caller.identity();
         let by_client = || plans.by_client.get(identity?.client.as_deref()?);

@@ -5,8 +5,8 @@
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry,
 };
 
 /// All families. Cloning shares them.
@@ -261,12 +261,6 @@ impl Maker {
 
 fn options(name: &str, help: &str) -> Opts {
     Opts::new(format!("scopegate_{name}"), help)
-}
-
-/// A counter that is not exported, for what has no metrics of its own.
-#[must_use]
-pub fn detached_counter() -> IntCounter {
-    IntCounter::new("detached", "not exported").expect("the name is a constant")
 }
 
 #[cfg(test)]
