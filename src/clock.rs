@@ -58,6 +58,14 @@ impl Clock {
         self.0.started.elapsed() + advanced
     }
 
+    /// The instant at which [`monotonic`](Self::monotonic) is, was or will be `at`, if nobody moves
+    /// the clock meanwhile: for timers, which read the system's clock.
+    #[must_use]
+    pub fn instant(&self, at: Duration) -> Instant {
+        let advanced = Duration::from_nanos(self.0.advanced.load(Ordering::Acquire));
+        self.0.started + at.saturating_sub(advanced)
+    }
+
     /// Waits until `duration` has passed on the monotonic clock.
     pub async fn sleep(&self, duration: Duration) {
         let deadline = self.monotonic() + duration;

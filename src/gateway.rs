@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, request};
 use hyper::body::Incoming;
 use prometheus::IntGauge;
@@ -88,7 +88,7 @@ impl Gateway {
         let (head, body) = request.into_parts();
         let mut record = Record::start(&self.sink, peer, &head);
         let body = Unread::new(body, head.version);
-        let result = self.process(&policy, peer, head, body, &mut record).await;
+        let result = self.process(&policy, peer, &head, body, &mut record).await;
         seal(&policy, result, record)
     }
 
@@ -96,7 +96,7 @@ impl Gateway {
         &self,
         policy: &Policy,
         peer: &Peer,
-        head: request::Parts,
+        head: &request::Parts,
         body: Unread,
         record: &mut Record,
     ) -> Result<Response<UpstreamBody>, Rejection> {
@@ -111,7 +111,7 @@ impl Gateway {
         let route = policy.locate(&target)?;
         record.matched(route);
         let found = route.access(&head.method)?;
-        let permit = admit(policy, found, &head, &target, origin, now, record).await?;
+        let permit = admit(policy, found, head, &target, origin, now, record).await?;
         let plan = policy.plan_of(permit.caller());
         let quota = permit.spend(plan, origin.client)?;
         record.spent(plan.map(|plan| plan.name()), quota.remaining());
@@ -188,8 +188,15 @@ fn seal(
             let operation = record.target.as_ref().map(|target| (record.method(), target.path()));
             let response = policy.answers.answer(&rejection, Asked { request_id, operation });
             let is_head = record.method() == Method::HEAD;
+            // What is left of the body is not waited for.
+            let closes =
+                matches!(rejection, Rejection::BodyTooLarge(_)) && !record.is_multiplexed();
             record.refused(rejection);
-            if is_head { without_body(response) } else { response }.map(Body::whole)
+            let mut response = if is_head { without_body(response) } else { response };
+            if closes {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response.map(Body::whole)
         }
     };
     response.headers_mut().insert(request_id::NAME, record.request_id.clone());

@@ -41,7 +41,7 @@ const BEFORE_THE_BODY: &[Case] = &[
     case("closes within its head", &[Head, Say("HTTP/1.1 200 OK\r\nconte")], CLOSES),
     case("hangs before its head", &[Head, Hold], LATE),
     case("hangs within its head", &[Head, Say("HTTP/1.1 200 OK\r\n"), Hold], LATE),
-    case("interim answers for ever", &[Head, SayForever("HTTP/1.1 103 Hints\r\n\r\n")], LATE),
+    case("interim answers for ever", &[Head, SayForever("HTTP/1.1 103 Hints\r\n\r\n")], NOT_HTTP),
     case(
         "a head without end",
         &[Head, Say("HTTP/1.1 200 OK\r\n"), SayForever("a: b\r\n")],

@@ -1,18 +1,19 @@
 //! One request and its response.
 
-use std::future::Future;
-use std::pin::pin;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
+use http::Response;
 
-use super::pool::{Connection, Shard};
-use super::request_body::{RequestBody, Stage, Upload};
-use super::response_body::{Lease, UpstreamBody};
+use super::connection::Connection;
+use super::pool::Shard;
+use super::request_body::Stage;
+use super::response_body::{Stream, UpstreamBody};
+use super::response_head::{Coding, Head};
+use super::sending::{Broken, Sending};
 use super::{Forwarded, hop};
 use crate::rejection::Rejection;
 
@@ -61,48 +62,63 @@ pub(super) struct Call<'r> {
     pub(super) shard: &'r Arc<Shard>,
     /// When it was ready to be sent, on the monotonic clock.
     pub(super) began: Duration,
-    pub(super) upload: Option<Arc<Upload>>,
+    pub(super) sending: Sending,
+    /// Whether the answer has a head alone (RFC 9110 §9.3.2).
+    pub(super) asks_for_head: bool,
     /// Replaces the upstream's response timeout.
     pub(super) timeout: Option<Duration>,
-    /// In bytes.
-    pub(super) body_limit: u64,
+}
+
+/// A head, and where the rest comes from.
+struct Answer {
+    head: Head,
+    connection: Connection,
+    /// When the request was begun on this connection, on the monotonic clock.
+    started: Duration,
 }
 
 /// Why one try came to nothing.
 enum Miss {
-    /// The target cannot be used now. Nothing was sent; here is the request.
-    Down(Fault, Box<Request<RequestBody>>),
+    /// The target cannot be used now. Nothing was sent.
+    Down(Fault),
     /// The backend's fault, after something may have been sent.
     Fault(Fault),
     /// The client's fault.
     Refused(Rejection),
-    /// The connection was closed while it rested. Nothing was sent; here is the request.
-    Stale(Box<Request<RequestBody>>),
+    /// The connection was closed while it rested. Nothing was sent.
+    Stale,
 }
 
 impl Call<'_> {
-    /// Sends the request, on another connection or to another target only while it is certain that
-    /// nothing of it was sent.
-    pub(super) async fn run(
-        &self,
-        mut request: Request<RequestBody>,
-    ) -> Result<Forwarded, Rejection> {
+    /// The count of the body's bytes sent so far; `None` if there is no body.
+    pub(super) fn sent(&self) -> Option<Arc<AtomicU64>> {
+        self.sending.body.sent().cloned()
+    }
+
+    /// Sends the request and waits for the head of its response; on another connection or to another
+    /// target only while it is certain that nothing of it was sent.
+    ///
+    /// Times: `connect_timeout` bounds resolving and connecting. `timeout` (or the upstream's
+    /// `response_timeout`) bounds the wait for the head, counted from sending or from the last byte
+    /// of the request body that moved. A client that stalls its own upload is given
+    /// `idle_timeout`.
+    ///
+    /// # Errors
+    /// `BodyTooLarge`, `MalformedRequest` (the body broke off or stalled), `NoHealthyUpstream`,
+    /// `UpstreamProtocol`, `UpstreamTimeout`, `UpstreamUnreachable`.
+    pub(super) async fn send(mut self) -> Result<Forwarded, Rejection> {
         let (mut down, mut stale, mut last) = (Vec::new(), 0, Fault::NoHealthy);
         while let Some(target) = self.shard.pick(&down) {
-            request = match self.attempt(target, stale < MOST_STALE, request).await {
-                Ok(forwarded) => return Ok(forwarded),
+            match self.attempt(target, stale < MOST_STALE).await {
+                Ok(answer) => return self.answered(answer),
                 Err(Miss::Fault(fault)) => return Err(self.count(fault).rejection()),
                 Err(Miss::Refused(rejection)) => return Err(rejection),
-                Err(Miss::Stale(unsent)) => {
-                    stale += 1;
-                    *unsent
-                }
-                Err(Miss::Down(fault, unsent)) => {
+                Err(Miss::Stale) => stale += 1,
+                Err(Miss::Down(fault)) => {
                     last = self.count(fault);
                     down.push(target);
-                    *unsent
                 }
-            };
+            }
         }
         Err(self.exhausted(last))
     }
@@ -114,106 +130,130 @@ impl Call<'_> {
     }
 
     /// Sends over a connection that rests, if there is one and it is wanted, else over a new one.
-    async fn attempt(
-        &self,
-        target: usize,
-        resting: bool,
-        request: Request<RequestBody>,
-    ) -> Result<Forwarded, Miss> {
+    async fn attempt(&mut self, target: usize, resting: bool) -> Result<Answer, Miss> {
         if let Some(connection) = resting.then(|| self.shard.take(target)).flatten() {
-            return self.exchange(connection, target, request).await;
+            return self.exchange(connection, self.began).await;
         }
-        let connection = match self.shard.open(target).await {
-            Ok(connection) => connection,
-            Err(fault) => return Err(Miss::Down(fault, Box::new(request))),
-        };
-        self.exchange(connection, target, request).await.map_err(|missed| match missed {
+        let connection = self.shard.open(target).await.map_err(Miss::Down)?;
+        self.exchange(connection, self.now()).await.map_err(|missed| match missed {
             // It accepts connections and closes them at once.
-            Miss::Stale(unsent) => Miss::Down(Fault::Reset, unsent),
-            missed @ (Miss::Down(..) | Miss::Fault(_) | Miss::Refused(_)) => missed,
+            Miss::Stale => Miss::Down(Fault::Reset),
+            missed @ (Miss::Down(_) | Miss::Fault(_) | Miss::Refused(_)) => missed,
         })
     }
 
+    /// Sends the request and waits for the head of the answer, as long as the one whose turn it is
+    /// may take.
     async fn exchange(
-        &self,
+        &mut self,
         mut connection: Connection,
-        target: usize,
-        request: Request<RequestBody>,
-    ) -> Result<Forwarded, Miss> {
-        let started = self.now();
-        let answer = self.head(connection.send(request), started).await?;
-        let answered = self.now();
-        let (mut parts, incoming) = answer.into_parts();
-        check(parts.status, &mut parts.headers).map_err(Miss::Fault)?;
-        let took = answered.saturating_sub(started);
-        self.shard.backend.counters().answered(parts.status, took.as_secs_f64());
-        let nominated = hop::strip_response(&mut parts.headers);
-        // A connection that once spoke HTTP/1.0 could not carry a chunked request.
-        let lease = Lease { connection, reusable: parts.version == Version::HTTP_11 };
-        parts.version = Version::HTTP_11;
-        parts.extensions.clear();
-        let body = UpstreamBody::new(incoming, lease, self.upload.clone(), self.shard, nominated);
-        Ok(Forwarded {
-            response: Response::from_parts(parts, body),
-            target: self.shard.label(target),
-            waited: answered.saturating_sub(self.began),
-        })
+        started: Duration,
+    ) -> Result<Answer, Miss> {
+        self.set_alarm(&mut connection, started, started)?;
+        let mut interim = 0;
+        let head = poll_fn(|cx| {
+            self.poll_send(&mut connection, cx)?;
+            loop {
+                match Head::take(&mut connection.input).map_err(Miss::Fault)? {
+                    Some(head) if head.is_interim() && interim < MOST_INTERIM => interim += 1,
+                    Some(head) if head.is_interim() => {
+                        return Poll::Ready(Err(Miss::Fault(Fault::Protocol)));
+                    }
+                    Some(head) => return Poll::Ready(Ok(head)),
+                    None => match connection.poll_fill(cx) {
+                        Poll::Ready(Ok(1..)) => {}
+                        Poll::Ready(Ok(0) | Err(_)) => {
+                            return Poll::Ready(Err(Miss::Fault(Fault::Reset)));
+                        }
+                        Poll::Pending => return self.poll_late(&mut connection, started, cx),
+                    },
+                }
+            }
+        });
+        Ok(Answer { head: head.await?, connection, started })
     }
 
-    /// Waits for the head of the answer, as long as the one whose turn it is may take.
-    async fn head(
-        &self,
-        answer: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
-        started: Duration,
-    ) -> Result<Response<Incoming>, Miss> {
-        let mut answer = pin!(answer);
-        let mut timer = pin!(tokio::time::sleep(self.left(started)?));
-        loop {
-            tokio::select! {
-                biased;
-                answer = &mut answer => return answer.map_err(|error| self.miss(error)),
-                () = &mut timer => timer.set(tokio::time::sleep(self.left(started)?)),
+    /// Goes on sending. A backend that takes no more may have answered before.
+    fn poll_send(&mut self, connection: &mut Connection, cx: &mut Context<'_>) -> Result<(), Miss> {
+        let Poll::Ready(Err(broken)) = self.sending.poll(&mut connection.socket, cx) else {
+            return Ok(());
+        };
+        match broken {
+            Broken::Socket => Ok(()),
+            Broken::Unsent => Err(Miss::Stale),
+            Broken::Body if self.sending.body.progress().0 == Stage::TooLarge => {
+                Err(Miss::Refused(Rejection::BodyTooLarge(self.sending.body.limit())))
             }
+            Broken::Body => Err(Miss::Refused(BROKE_OFF)),
         }
     }
 
-    /// The time until it must be looked at who has let the other wait.
-    fn left(&self, started: Duration) -> Result<Duration, Miss> {
+    /// Ready when somebody has let the other wait for too long.
+    fn poll_late(
+        &self,
+        connection: &mut Connection,
+        started: Duration,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Head, Miss>> {
+        loop {
+            ready!(connection.poll_alarm(cx));
+            self.set_alarm(connection, started, self.now())?;
+        }
+    }
+
+    fn set_alarm(
+        &self,
+        connection: &mut Connection,
+        started: Duration,
+        now: Duration,
+    ) -> Result<(), Miss> {
+        let left = self.left(started, now)?;
+        connection.wake_by(self.shard.backend.clock().instant(now.saturating_add(left)));
+        Ok(())
+    }
+
+    /// How long after `now` it must be looked at who has let the other wait.
+    fn left(&self, started: Duration, now: Duration) -> Result<Duration, Miss> {
         let backend = &self.shard.backend;
         let response = self.timeout.unwrap_or(backend.response_timeout());
-        let Some(upload) = &self.upload else {
-            return self.until(started.saturating_add(response)).ok_or(Miss::Fault(Fault::Timeout));
-        };
-        let (stage, moved) = upload.progress();
-        let since = moved.max(started);
-        let left = if stage == Stage::Starving {
-            self.until(since.saturating_add(backend.idle_timeout()))
-                .ok_or(Miss::Refused(STALLED))?
-        } else {
-            self.until(since.saturating_add(response)).ok_or(Miss::Fault(Fault::Timeout))?
-        };
-        // Whose turn it is may change meanwhile, and with it the limit.
-        Ok(left.min(response).min(backend.idle_timeout()))
-    }
-
-    /// The time until `deadline`; `None` if it has passed.
-    fn until(&self, deadline: Duration) -> Option<Duration> {
-        Some(deadline.saturating_sub(self.now())).filter(|left| !left.is_zero())
-    }
-
-    /// Reads hyper's error: whose fault it was, and whether anything was sent.
-    fn miss(&self, mut error: TrySendError<Request<RequestBody>>) -> Miss {
-        if let Some(request) = error.take_message() {
-            return Miss::Stale(Box::new(request));
-        }
-        match self.upload.as_ref().map(|upload| upload.progress().0) {
-            Some(Stage::TooLarge) => Miss::Refused(Rejection::BodyTooLarge(self.body_limit)),
-            Some(Stage::Cut) => Miss::Refused(BROKE_OFF),
-            Some(Stage::Moving | Stage::Starving | Stage::Done) | None => {
-                let protocol = error.error().is_parse();
-                Miss::Fault(if protocol { Fault::Protocol } else { Fault::Reset })
+        let (stage, moved) = self.sending.body.progress();
+        let (limit, late) = match stage {
+            Stage::Starving => (backend.idle_timeout(), Miss::Refused(STALLED)),
+            Stage::Cut | Stage::Done | Stage::Moving | Stage::TooLarge => {
+                (response, Miss::Fault(Fault::Timeout))
             }
+        };
+        let left = moved.max(started).saturating_add(limit).saturating_sub(now);
+        if left.is_zero() {
+            return Err(late);
         }
+        // Whose turn it is may change meanwhile, and with it the limit.
+        let may_change = stage != Stage::Done;
+        Ok(if may_change { left.min(response).min(backend.idle_timeout()) } else { left })
+    }
+
+    /// The answer, as far as it may be passed on.
+    fn answered(self, answer: Answer) -> Result<Forwarded, Rejection> {
+        let Answer { mut head, connection, started } = answer;
+        let answered = self.now();
+        let coding = head.coding(self.asks_for_head);
+        let coding = coding.map_err(|fault| self.count(fault).rejection())?;
+        let took = answered.saturating_sub(started);
+        self.shard.backend.counters().answered(head.status, took.as_secs_f64());
+        let target = self.shard.label(connection.target);
+        let body = UpstreamBody::new(Stream {
+            connection,
+            reusable: head.keeps_alive && coding != Coding::UntilClose,
+            coding,
+            sending: self.sending,
+            shard: Arc::clone(self.shard),
+            nominated: hop::strip_response(&mut head.headers),
+            moved: answered,
+        });
+        let mut response = Response::new(body);
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        Ok(Forwarded { response, target, waited: answered.saturating_sub(self.began) })
     }
 
     fn count(&self, fault: Fault) -> Fault {
@@ -222,55 +262,13 @@ impl Call<'_> {
     }
 
     fn now(&self) -> Duration {
-        self.shard.backend.clock().now().monotonic
+        self.shard.backend.clock().monotonic()
     }
-}
-
-/// Refuses answers that the client could read in another way than hyper did (RFC 9112 §6.3), a
-/// change of protocol that was not asked for, and 407, which only a proxy may say (RFC 9110
-/// §15.5.8). What is left says its length once or not at all.
-fn check(status: StatusCode, headers: &mut HeaderMap) -> Result<(), Fault> {
-    let unexpected = [StatusCode::SWITCHING_PROTOCOLS, StatusCode::PROXY_AUTHENTICATION_REQUIRED];
-    if unexpected.contains(&status) {
-        return Err(Fault::Protocol);
-    }
-    if headers.contains_key(TRANSFER_ENCODING) {
-        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-        let chunked = |line: &HeaderValue| line.as_bytes().eq_ignore_ascii_case(b"chunked");
-        let alone = codings.next().is_some_and(chunked) && codings.next().is_none();
-        if !alone || headers.contains_key(CONTENT_LENGTH) {
-            return Err(Fault::Protocol);
-        }
-    }
-    check_length(status, headers)
-}
-
-/// RFC 9110 §8.6: equal lengths are one, unequal ones are none, and 204 has none.
-fn check_length(status: StatusCode, headers: &mut HeaderMap) -> Result<(), Fault> {
-    if status == StatusCode::NO_CONTENT {
-        headers.remove(CONTENT_LENGTH);
-        return Ok(());
-    }
-    let lines = headers.get_all(CONTENT_LENGTH).iter();
-    let mut members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    let Some(first) = members.next().map(<[u8]>::trim_ascii) else { return Ok(()) };
-    let digits = !first.is_empty() && first.iter().all(u8::is_ascii_digit);
-    let mut count = 1;
-    let equal = members.all(|member| {
-        count += 1;
-        member.trim_ascii() == first
-    });
-    if !digits || !equal {
-        return Err(Fault::Protocol);
-    }
-    if count > 1 {
-        let one = HeaderValue::from_bytes(first).map_err(|_| Fault::Protocol)?;
-        headers.insert(CONTENT_LENGTH, one);
-    }
-    Ok(())
 }
 
 const BROKE_OFF: Rejection = Rejection::MalformedRequest("the body broke off");
 const STALLED: Rejection = Rejection::MalformedRequest("the body stalled");
 /// After so many connections that were closed while they rested, a new one is opened.
 const MOST_STALE: usize = 3;
+/// Interim answers in front of one answer (RFC 9110 §15.2).
+const MOST_INTERIM: usize = 100;

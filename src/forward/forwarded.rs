@@ -10,6 +10,7 @@ use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::origin::{X_FORWARDED_FOR, elements, hops};
+use super::request_head::{begin, line};
 use super::{Origin, Outgoing};
 
 /// What a trusted peer told of the way to it.
@@ -44,77 +45,78 @@ impl Told {
 }
 
 /// Writes the fields: for this hop alone, or behind what a trusted peer told.
-pub(super) fn write(headers: &mut HeaderMap, told: Option<Told>, outgoing: &Outgoing<'_>) {
+pub(super) fn write(out: &mut Vec<u8>, told: Option<Told>, outgoing: &Outgoing<'_>) {
     match told {
-        None => write_own(headers, outgoing),
-        Some(told) => write_behind(headers, told, outgoing),
+        None => write_own(out, outgoing),
+        Some(told) => write_behind(out, &told, outgoing),
     }
 }
 
 /// This hop is the first that anybody vouches for: the client is the peer, whose address is at
 /// hand as text.
-fn write_own(headers: &mut HeaderMap, outgoing: &Outgoing<'_>) {
+fn write_own(out: &mut Vec<u8>, outgoing: &Outgoing<'_>) {
     let secure = outgoing.origin.secure;
-    headers.insert(X_FORWARDED_FOR, outgoing.peer_ip.clone());
-    headers.insert(X_REAL_IP, outgoing.peer_ip.clone());
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme(secure)));
-    headers.insert(X_FORWARDED_HOST, outgoing.host.clone());
-    headers.insert(X_FORWARDED_PORT, port_of(&outgoing.host, secure));
-    let mut line = String::with_capacity(96);
-    own_element(&mut line, outgoing);
-    set(headers, FORWARDED, text_value(line));
+    line(out, &X_FORWARDED_FOR, outgoing.peer_ip.as_bytes());
+    line(out, &X_REAL_IP, outgoing.peer_ip.as_bytes());
+    line(out, &X_FORWARDED_PROTO, scheme(secure));
+    line(out, &X_FORWARDED_HOST, outgoing.host.as_bytes());
+    line(out, &X_FORWARDED_PORT, port_of(outgoing.host.as_bytes(), secure));
+    begin(out, &FORWARDED);
+    own_element(out, outgoing);
+    out.extend_from_slice(b"\r\n");
 }
 
-fn write_behind(headers: &mut HeaderMap, told: Told, outgoing: &Outgoing<'_>) {
+fn write_behind(out: &mut Vec<u8>, told: &Told, outgoing: &Outgoing<'_>) {
     let origin = &outgoing.origin;
     let secure = told.secure.unwrap_or(origin.secure);
-    let host = told.host.as_ref().unwrap_or(&outgoing.host);
-    let chain = text_value(chain(&told.hops, outgoing));
-    let client = text_value(origin.client.to_string());
-    set(headers, X_FORWARDED_FOR, if told.hops.is_empty() { client.clone() } else { chain });
-    set(headers, X_REAL_IP, client);
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme(secure)));
-    headers.insert(X_FORWARDED_HOST, host.clone());
-    headers.insert(X_FORWARDED_PORT, told.port.unwrap_or_else(|| port_of(host, secure)));
+    let host = told.host.as_ref().unwrap_or(&outgoing.host).as_bytes();
+    let client = origin.client.to_string();
+    let chain = if told.hops.is_empty() { client.clone() } else { chain(&told.hops, outgoing) };
+    let port = told.port.as_ref().map_or(port_of(host, secure), HeaderValue::as_bytes);
+    line(out, &X_FORWARDED_FOR, chain.as_bytes());
+    line(out, &X_REAL_IP, client.as_bytes());
+    line(out, &X_FORWARDED_PROTO, scheme(secure));
+    line(out, &X_FORWARDED_HOST, host);
+    line(out, &X_FORWARDED_PORT, port);
 
-    let mut line = String::with_capacity(96);
+    begin(out, &FORWARDED);
     for (index, hop) in told.hops.iter().enumerate() {
-        node(&mut line, hop.map(|address| (address, address.to_string())).as_ref());
+        let text = hop.map(|address| address.to_string());
+        node(out, hop.zip(text.as_deref().map(str::as_bytes)));
         // The scheme and host that were told are those of the first hop.
         if index == 0 {
-            facts(&mut line, host, secure);
+            facts(out, host, secure);
         }
+        out.extend_from_slice(b", ");
     }
-    own_element(&mut line, outgoing);
-    set(headers, FORWARDED, text_value(line));
+    own_element(out, outgoing);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The element of this hop.
-fn own_element(line: &mut String, outgoing: &Outgoing<'_>) {
+fn own_element(out: &mut Vec<u8>, outgoing: &Outgoing<'_>) {
     let nearest = outgoing.origin.peer.ip().to_canonical();
-    let ip = outgoing.peer_ip.to_str().ok();
-    node(line, ip.map(|ip| (nearest, ip)).as_ref());
-    facts(line, &outgoing.host, outgoing.origin.secure);
+    node(out, Some((nearest, outgoing.peer_ip.as_bytes())));
+    facts(out, outgoing.host.as_bytes(), outgoing.origin.secure);
 }
 
 /// Begins an element; IPv6 in brackets and quotes, for the colon is not a token (RFC 7239 §6).
-fn node(line: &mut String, hop: Option<&(IpAddr, impl AsRef<str>)>) {
-    if !line.is_empty() {
-        line.push_str(", ");
-    }
-    let parts = match hop {
-        Some((IpAddr::V4(_), address)) => ["for=", address.as_ref(), ""],
-        Some((IpAddr::V6(_), address)) => ["for=\"[", address.as_ref(), "]\""],
-        None => ["for=unknown", "", ""],
+fn node(out: &mut Vec<u8>, hop: Option<(IpAddr, &[u8])>) {
+    let parts: [&[u8]; 3] = match hop {
+        Some((IpAddr::V4(_), address)) => [b"for=", address, b""],
+        Some((IpAddr::V6(_), address)) => [b"for=\"[", address, b"]\""],
+        None => [b"for=unknown", b"", b""],
     };
-    line.extend(parts);
+    parts.into_iter().for_each(|part| out.extend_from_slice(part));
 }
 
-fn facts(line: &mut String, host: &HeaderValue, secure: bool) {
-    if let Some(host) = host.to_str().ok().filter(|host| is_host(host.as_bytes())) {
-        line.extend([";host=\"", host, "\""]);
+fn facts(out: &mut Vec<u8>, host: &[u8], secure: bool) {
+    if is_host(host) {
+        let parts: [&[u8]; 3] = [b";host=\"", host, b"\""];
+        parts.into_iter().for_each(|part| out.extend_from_slice(part));
     }
-    line.extend([";proto=", scheme(secure)]);
+    out.extend_from_slice(b";proto=");
+    out.extend_from_slice(scheme(secure));
 }
 
 fn chain(hops: &[Option<IpAddr>], outgoing: &Outgoing<'_>) -> String {
@@ -125,16 +127,6 @@ fn chain(hops: &[Option<IpAddr>], outgoing: &Outgoing<'_>) -> String {
     }
     line.push_str(outgoing.peer_ip.to_str().unwrap_or("unknown"));
     line
-}
-
-fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
-    if let Some(value) = value {
-        headers.insert(name, value);
-    }
-}
-
-fn text_value(text: String) -> Option<HeaderValue> {
-    HeaderValue::try_from(text).ok()
 }
 
 /// The field's value if it has exactly one line.
@@ -164,16 +156,14 @@ fn is_port(port: &[u8]) -> bool {
 }
 
 /// The port behind a host's last colon, else the scheme's.
-fn port_of(host: &HeaderValue, secure: bool) -> HeaderValue {
-    let host = host.as_bytes();
+fn port_of(host: &[u8], secure: bool) -> &[u8] {
     let colon = host.iter().rposition(|byte| *byte == b':');
     let port = colon.map(|colon| &host[colon + 1..]).filter(|port| is_port(port));
-    let written = port.and_then(|port| HeaderValue::from_bytes(port).ok());
-    written.unwrap_or(HeaderValue::from_static(if secure { "443" } else { "80" }))
+    port.unwrap_or(if secure { b"443" } else { b"80" })
 }
 
-fn scheme(secure: bool) -> &'static str {
-    if secure { "https" } else { "http" }
+fn scheme(secure: bool) -> &'static [u8] {
+    if secure { b"https" } else { b"http" }
 }
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");

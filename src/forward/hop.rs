@@ -6,29 +6,57 @@ use http::header::{
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, RETRY_AFTER, SET_COOKIE, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE, VARY, VIA, WWW_AUTHENTICATE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 
-/// Removes what the client said to this gateway alone. `Expect` has been met here by the time the
-/// body flows, and `Trailer` announces what is dropped. Upgrades are not forwarded.
-pub(super) fn strip_request(headers: &mut HeaderMap) {
-    strip_nominated(headers);
-    strip(headers, &[&STANDARD, &REQUEST]);
+/// Whether the field of a request is for this gateway alone. `Expect` has been met here by the time
+/// the body flows, and `Trailer` announces what is dropped. Upgrades are not forwarded.
+pub(super) fn is_for_one_hop(name: &HeaderName) -> bool {
+    STANDARD.contains(name) || REQUEST.contains(name)
+}
+
+/// The fields that the lines of `Connection` name, but for those that every recipient needs: a
+/// nomination must not take away what the backend judges by.
+#[derive(Debug)]
+pub(super) struct Nominated(Vec<HeaderName>);
+
+impl Nominated {
+    /// All lines count.
+    pub(super) fn by(headers: &HeaderMap) -> Self {
+        let lines = headers.get_all(CONNECTION).iter();
+        let options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        let names = options.map(<[u8]>::trim_ascii).filter(|option| !is_usual(option));
+        let names = names.filter_map(|option| HeaderName::from_bytes(option).ok());
+        Self(names.filter(|name| !KEPT.contains(name)).collect())
+    }
+
+    /// Whether `name` is for this connection alone.
+    pub(super) fn has(&self, name: &HeaderName) -> bool {
+        self.0.contains(name)
+    }
+}
+
+/// An option that names no field.
+fn is_usual(option: &[u8]) -> bool {
+    option.eq_ignore_ascii_case(b"close") || option.eq_ignore_ascii_case(b"keep-alive")
 }
 
 /// Removes what the backend said to this gateway alone; answers with the names that its
 /// `Connection` lines nominate, for its trailers. `Trailer` stays: it announces what is passed on.
 ///
 /// `Proxy-Authenticate` goes too: only a proxy may ask for such credentials (RFC 9110 §11.7.1).
-pub(super) fn strip_response(headers: &mut HeaderMap) -> Vec<HeaderName> {
-    let nominated = strip_nominated(headers);
-    strip(headers, &[&STANDARD, &[PROXY_AUTHENTICATE]]);
+pub(super) fn strip_response(headers: &mut HeaderMap) -> Nominated {
+    let nominated = Nominated::by(headers);
+    for name in &nominated.0 {
+        headers.remove(name);
+    }
+    strip(headers, &[&STANDARD, &[CONNECTION, PROXY_AUTHENTICATE]]);
     nominated
 }
 
 /// Removes from a response's trailers what has no business behind a body: framing, routing,
 /// credentials, caching, limits (RFC 9110 §6.5.1), and what `Connection` nominated.
-pub(super) fn strip_trailers(trailers: &mut HeaderMap, nominated: &[HeaderName]) {
-    for name in nominated {
+pub(super) fn strip_trailers(trailers: &mut HeaderMap, nominated: &Nominated) {
+    for name in &nominated.0 {
         trailers.remove(name);
     }
     for name in KEPT.iter().chain(&NEVER_TRAILERS) {
@@ -45,27 +73,6 @@ fn strip(headers: &mut HeaderMap, names: &[&[HeaderName]]) {
     for name in gone {
         headers.remove(name);
     }
-}
-
-/// Removes `Connection` and the fields that its lines name, but for those that every recipient
-/// needs: a nomination must not take away what the backend judges by.
-fn strip_nominated(headers: &mut HeaderMap) -> Vec<HeaderName> {
-    let lines: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
-    let mut nominated = Vec::new();
-    for option in lines.iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b',')) {
-        let option = option.trim_ascii();
-        if option.eq_ignore_ascii_case(b"close") || option.eq_ignore_ascii_case(b"keep-alive") {
-            continue;
-        }
-        if let Ok(name) = HeaderName::from_bytes(option)
-            && !KEPT.contains(&name)
-        {
-            headers.remove(&name);
-            nominated.push(name);
-        }
-    }
-    headers.remove(CONNECTION);
-    nominated
 }
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -114,6 +121,8 @@ const NEVER_TRAILERS: [HeaderName; 8] = [
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -124,18 +133,25 @@ mod tests {
         headers
     }
 
+    /// What of a request's fields passes to the next hop.
+    fn passing(headers: &HeaderMap) -> HeaderMap {
+        let nominated = Nominated::by(headers);
+        let passes = |name: &HeaderName| !is_for_one_hop(name) && !nominated.has(name);
+        let lines = headers.iter().filter(|(name, _)| *name != CONNECTION && passes(name));
+        lines.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
     /// HP-01: all lines count.
     #[test]
     fn nominated_fields_of_every_connection_line_go() {
-        let mut headers = map(&[
+        let headers = map(&[
             ("connection", "close, X-Foo"),
             ("x-foo", "1"),
             ("x-bar", "1"),
             ("connection", "(), x-bar ,"),
             ("x-baz", "1"),
         ]);
-        strip_request(&mut headers);
-        assert_eq!(headers, map(&[("x-baz", "1")]));
+        assert_eq!(passing(&headers), map(&[("x-baz", "1")]));
     }
 
     /// HP-02, bypass 20.
@@ -145,14 +161,13 @@ mod tests {
         let mut headers = map(&kept);
         let all = "Host, Content-Length, Authorization, Cookie, Origin";
         headers.append(CONNECTION, HeaderValue::from_static(all));
-        strip_request(&mut headers);
-        assert_eq!(headers, map(&kept));
+        assert_eq!(passing(&headers), map(&kept));
     }
 
     /// HP-03, HP-07, HP-11, BR-15.
     #[test]
     fn hop_by_hop_fields_of_a_request_go_without_nomination() {
-        let mut headers = map(&[
+        let headers = map(&[
             ("keep-alive", "timeout=5"),
             ("proxy-connection", "keep-alive"),
             ("proxy-authorization", "Bearer x"),
@@ -164,8 +179,7 @@ mod tests {
             ("http2-settings", "AAMAAABk"),
             ("expect", "100-continue"),
         ]);
-        strip_request(&mut headers);
-        assert!(headers.is_empty());
+        assert!(passing(&headers).is_empty());
     }
 
     /// HP-10, HP-01: what a response's trailers may not say.
@@ -181,7 +195,7 @@ mod tests {
             ("grpc-status", "0"),
             ("digest", "x"),
         ]);
-        strip_trailers(&mut trailers, &[HeaderName::from_static("x-nominated")]);
+        strip_trailers(&mut trailers, &Nominated(vec![HeaderName::from_static("x-nominated")]));
         assert_eq!(trailers, map(&[("grpc-status", "0"), ("digest", "x")]));
     }
 }

@@ -1,33 +1,42 @@
 //! Sending a permitted request to its backend.
 //!
-//! `prepare` rewrites the head of the request (`headers`). `Delivery::send` is the one way out: it
-//! takes a connection of this thread's pool or opens one (`pool`, `connect`), sends, and waits for
-//! the head of the response (`exchange`). The response's body streams through [`UpstreamBody`],
-//! which gives the connection back at its end.
+//! `prepare` writes the head of the request (`request_head`). `exchange` takes a connection of this
+//! thread's pool or opens one (`pool`, `connect`), sends (`sending`), and waits for the head of the
+//! response (`response_head`). The response's body streams through [`UpstreamBody`], which gives the
+//! connection back at its end.
 //!
-//! Four rules carry the security of this module:
+//! The HTTP/1.1 towards backends is written here, on the connection that is used and in the task of
+//! the request: a library's client drives each connection in a task of its own, and hands every
+//! message over twice.
 //!
-//! - Whatever the client sent is taken away first (`hop`, [`Scrub`]), and only then is anything of
-//!   ours added: nothing that a client sends can remove or shadow what the gateway says.
+//! Five rules carry the security of this module:
+//!
+//! - Of what the client sent, only what passes is copied (`hop`, [`Scrub`]), and then what is ours is
+//!   added: nothing that a client sends can remove or shadow what the gateway says.
 //! - Framing is written anew from the body as it was read (RFC 9112 §6.3): what a backend sees as
 //!   one request is what was authorised as one request.
-//! - A request is sent at most once. It goes to another connection or target only when hyper hands
-//!   it back as never having been started (RFC 9110 §9.2.2).
+//! - A request is sent at most once. It goes to another connection or target only when nothing of
+//!   it was written (RFC 9110 §9.2.2).
+//! - What a backend says is refused if two parsers could read it in two ways (RFC 9112 §6.3).
 //! - A connection is used again only after both messages on it ended cleanly.
 
+mod chunks;
 mod connect;
+mod connection;
 mod counters;
 mod exchange;
 mod forwarded;
-mod headers;
 mod hop;
 mod origin;
 mod permit;
 mod pool;
 mod query;
 mod request_body;
+mod request_head;
 mod response_body;
+mod response_head;
 mod scrub;
+mod sending;
 #[cfg(test)]
 mod tests;
 mod upstream;
@@ -38,15 +47,16 @@ pub use scrub::Scrub;
 pub use upstream::Upstream;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, request};
+use http::{HeaderValue, Method, Response, request};
 
 use crate::identity::Identity;
 use crate::rejection::Rejection;
+use exchange::Call;
 use request_body::{RequestBody, Source};
+use sending::Sending;
 
 /// What is known of a permitted request besides its fields and body.
 #[derive(Debug)]
@@ -77,12 +87,12 @@ pub struct Outgoing<'r> {
 }
 
 impl Outgoing<'_> {
-    /// Turns a head without a body into the one that the backend gets.
+    /// The bytes that the backend gets for a head without a body.
     ///
     /// # Errors
     /// `MalformedRequest` if the request has passed this gateway too often.
-    pub fn rewrite(&self, parts: &mut request::Parts) -> Result<(), Rejection> {
-        headers::rewrite(parts, self, request_body::Framing::Empty)
+    pub fn head(&self, parts: &request::Parts) -> Result<Vec<u8>, Rejection> {
+        request_head::write(parts, self, request_body::Framing::Empty)
     }
 }
 
@@ -97,55 +107,28 @@ pub(crate) struct Forwarded {
     pub waited: Duration,
 }
 
-/// A request that is ready to be sent.
-struct Delivery<'r> {
-    call: exchange::Call<'r>,
-    request: Request<RequestBody>,
-}
-
-/// Writes the head that the backend gets and wraps the body, without polling it: a client that
-/// expects `100 Continue` hears it only once the request is on a connection (RFC 9110 §10.1.1).
-/// Trailers of the request are dropped: nothing that was authorised can change behind the head
-/// (RFC 9110 §6.5.1).
+/// Makes a request ready to be sent at `now`, on the monotonic clock: writes the head that the
+/// backend gets and wraps the body, without polling it. A client that expects `100 Continue` hears
+/// it only once the request is on a connection (RFC 9110 §10.1.1). Trailers of the request are
+/// dropped: nothing that was authorised can change behind the head (RFC 9110 §6.5.1).
 ///
 /// # Errors
 /// `BodyTooLarge` by the length that is announced; `MalformedRequest` if the request has passed
 /// this gateway too often.
 fn prepare<'r>(
-    mut parts: request::Parts,
+    parts: &request::Parts,
     source: Source,
     outgoing: &Outgoing<'r>,
-) -> Result<Delivery<'r>, Rejection> {
+    now: Duration,
+) -> Result<Call<'r>, Rejection> {
     let shard = outgoing.upstream.shard();
-    let body = RequestBody::new(source, outgoing.body_limit, shard.backend.clock())?;
-    headers::rewrite(&mut parts, outgoing, body.framing())?;
-    let call = exchange::Call {
+    let body = RequestBody::new(source, outgoing.body_limit, shard.backend.clock(), now)?;
+    let head = request_head::write(parts, outgoing, body.framing())?;
+    Ok(Call {
         shard,
-        began: shard.backend.clock().now().monotonic,
-        upload: body.upload(),
+        began: now,
+        sending: Sending::new(head, body),
+        asks_for_head: parts.method == Method::HEAD,
         timeout: outgoing.timeout,
-        body_limit: outgoing.body_limit,
-    };
-    Ok(Delivery { call, request: Request::from_parts(parts, body) })
-}
-
-impl Delivery<'_> {
-    /// The bytes of the body sent so far; `None` if there is no body.
-    fn sent(&self) -> Option<Arc<AtomicU64>> {
-        self.call.upload.as_ref().map(|upload| Arc::clone(&upload.sent))
-    }
-
-    /// Sends the request and waits for the head of its response.
-    ///
-    /// Times: `connect_timeout` bounds resolving and connecting. `timeout` (or the upstream's
-    /// `response_timeout`) bounds the wait for the head, counted from sending or from the last byte
-    /// of the request body that moved. A client that stalls its own upload is given
-    /// `idle_timeout`.
-    ///
-    /// # Errors
-    /// `BodyTooLarge`, `MalformedRequest` (the body broke off or stalled), `NoHealthyUpstream`,
-    /// `UpstreamProtocol`, `UpstreamTimeout`, `UpstreamUnreachable`.
-    async fn send(self) -> Result<Forwarded, Rejection> {
-        self.call.run(self.request).await
-    }
+    })
 }

@@ -18,13 +18,13 @@ impl Permit<'_> {
     /// was permitted.
     ///
     /// # Errors
-    /// As [`prepare`] and [`Delivery::send`](super::Delivery::send).
+    /// As [`prepare`] and [`Call::send`](super::exchange::Call::send).
     pub(crate) async fn forward(
         &self,
         policy: &Policy,
         target: &Target,
         origin: Origin,
-        head: request::Parts,
+        head: &request::Parts,
         body: Incoming,
         record: &mut Record,
     ) -> Result<Response<UpstreamBody>, Rejection> {
@@ -42,9 +42,10 @@ impl Permit<'_> {
             body_limit: policy.limits.body,
             request_id: record.request_id.clone(),
         };
-        let delivery = prepare(head, Source::Incoming(body), &outgoing)?;
-        record.forwards(&route.upstream, delivery.sent());
-        let forwarded = delivery.send().await?;
+        let now = record.now();
+        let call = prepare(head, Source::Incoming(body), &outgoing, now)?;
+        record.forwards(&route.upstream, now, call.sent());
+        let forwarded = call.send().await?;
         let status = forwarded.response.status().as_u16();
         record.forwarded(&forwarded.target, status, forwarded.waited);
         Ok(forwarded.response)

@@ -1,27 +1,17 @@
 //! Connections to the targets of one upstream, kept by the thread that opened them.
 //!
 //! Each worker thread has a shard, so that no lock here is ever contended and no connection is
-//! driven by one core and used by another.
+//! woken by one core and used by another.
 
-use std::future::Future;
-use std::pin::pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use prometheus::IntGauge;
-use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
+use super::connection::Connection;
 use super::exchange::Fault;
-use super::request_body::RequestBody;
 use super::upstream::Backend;
-use crate::clock::Clock;
 
 /// One thread's connections.
 #[derive(Debug)]
@@ -30,8 +20,16 @@ pub(super) struct Shard {
     /// The targets' names; copies, so that threads do not share their reference counts.
     labels: Box<[Arc<str>]>,
     turn: AtomicUsize,
-    /// By target: the connections that rest, the one used last on top.
-    idle: Mutex<Box<[Vec<Connection>]>>,
+    idle: Mutex<Idle>,
+}
+
+/// The connections that rest.
+#[derive(Debug)]
+struct Idle {
+    /// By target, the one used last on top.
+    stacks: Box<[Vec<Connection>]>,
+    /// Closes those that have rested too long, while there are any.
+    sweeper: Option<AbortHandle>,
 }
 
 impl Shard {
@@ -39,10 +37,11 @@ impl Shard {
     pub(super) fn new(backend: &Arc<Backend>, index: usize) -> Self {
         let labels: Box<[Arc<str>]> =
             backend.targets().iter().map(|target| Arc::from(&*target.label)).collect();
+        let stacks = labels.iter().map(|_| Vec::new()).collect();
         Self {
             backend: Arc::clone(backend),
             turn: AtomicUsize::new(index),
-            idle: Mutex::new(labels.iter().map(|_| Vec::new()).collect()),
+            idle: Mutex::new(Idle { stacks, sweeper: None }),
             labels,
         }
     }
@@ -58,7 +57,7 @@ impl Shard {
         if targets.len() < 2 {
             return (0..targets.len()).find(|target| !tried.contains(target));
         }
-        let now = self.backend.clock().now().monotonic;
+        let now = self.backend.clock().monotonic();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let order = (0..targets.len()).map(|step| turn.wrapping_add(step) % targets.len());
         let mut untried = order.filter(|target| !tried.contains(target)).peekable();
@@ -68,42 +67,70 @@ impl Shard {
 
     /// The connection to the target that was used last and still stands.
     pub(super) fn take(&self, target: usize) -> Option<Connection> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle();
         loop {
             // One that does not stand any more is dropped here, and closes.
-            let connection = idle[target].pop()?;
-            if connection.resume() {
+            let mut connection = idle.stacks[target].pop()?;
+            if connection.is_quiet() {
+                connection.resume();
                 return Some(connection);
             }
         }
     }
 
-    /// Lets a connection rest on which both messages are complete.
-    pub(super) fn give(&self, connection: Connection) {
-        if !connection.rest(self.backend.clock().now().monotonic) {
+    /// Lets a connection rest on which both messages are complete. One on which the backend has
+    /// said more than its answer is closed: whatever comes next on it is not to be believed.
+    pub(super) fn give(self: &Arc<Self>, mut connection: Connection, now: Duration) {
+        if !connection.input.is_empty() {
             return;
         }
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let stack = &mut idle[connection.target];
-        if stack.len() >= MOST_IDLE {
-            stack.retain(|resting| !resting.sender.is_closed());
-        }
+        let mut idle = self.idle();
+        let stack = &mut idle.stacks[connection.target];
         if stack.len() < MOST_IDLE {
+            connection.rest(now);
             stack.push(connection);
+        }
+        if idle.sweeper.as_ref().is_none_or(AbortHandle::is_finished) {
+            idle.sweeper = Some(tokio::spawn(sweep(Arc::downgrade(self))).abort_handle());
         }
     }
 
-    /// Opens a connection to the target and starts its driver on this thread's runtime.
+    /// Opens a connection to the target.
     pub(super) async fn open(&self, target: usize) -> Result<Connection, Fault> {
-        let stream = self.backend.connect(target).await?;
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(READ_AHEAD)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|_| Fault::Reset)?;
-        let vitals = Arc::new(Vitals::new(&self.backend));
-        let driver = tokio::spawn(drive(connection, Vital(Arc::clone(&vitals)))).abort_handle();
-        Ok(Connection { target, sender, driver, vitals })
+        let socket = self.backend.connect(target).await?;
+        Ok(Connection::new(target, socket, &self.backend))
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes what has rested too long or was closed by the backend; false if nothing is left, and
+    /// the next connection that rests needs a sweeper of its own.
+    fn tidy(&self) -> bool {
+        let now = self.backend.clock().monotonic();
+        let mut idle = self.idle();
+        for stack in &mut idle.stacks {
+            stack.retain(|connection| !connection.is_tired(now) && connection.is_quiet());
+        }
+        let any = idle.stacks.iter().any(|stack| !stack.is_empty());
+        if !any {
+            idle.sweeper = None;
+        }
+        any
+    }
+}
+
+/// Tidies now and then until nothing rests or the shard is gone.
+async fn sweep(shard: Weak<Shard>) {
+    loop {
+        let Some(idle_timeout) = shard.upgrade().map(|shard| shard.backend.idle_timeout()) else {
+            return;
+        };
+        tokio::time::sleep(idle_timeout.min(SWEEP)).await;
+        if !shard.upgrade().is_some_and(|shard| shard.tidy()) {
+            return;
+        }
     }
 }
 
@@ -116,144 +143,7 @@ pub(super) fn thread_index() -> usize {
     INDEX.with(|index| *index)
 }
 
-/// An open connection. Dropping it closes the socket, whatever is under way on it.
-#[derive(Debug)]
-pub(super) struct Connection {
-    target: usize,
-    sender: SendRequest<RequestBody>,
-    driver: AbortHandle,
-    vitals: Arc<Vitals>,
-}
-
-impl Connection {
-    /// Sends a request. The future does not borrow the connection, and is not boxed.
-    pub(super) fn send(
-        &mut self,
-        request: Request<RequestBody>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<>
-    {
-        self.sender.try_send_request(request)
-    }
-
-    /// Marks it as used again; false if it is closed or not ready.
-    fn resume(&self) -> bool {
-        self.sender.is_ready() && self.vitals.resume()
-    }
-
-    /// Marks it as resting; false if it is closed.
-    fn rest(&self, now: Duration) -> bool {
-        !self.sender.is_closed() && self.vitals.rest(now)
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        // hyper alone would finish sending a body that nobody waits for an answer to.
-        self.driver.abort();
-    }
-}
-
-/// Whether a connection works, rests or is closed, counted in the gauges.
-#[derive(Debug)]
-struct Vitals {
-    /// [`WORKING`], [`CLOSED`], or since when it rests: nanoseconds on the monotonic clock.
-    state: AtomicU64,
-    active: IntGauge,
-    idle: IntGauge,
-    clock: Clock,
-    idle_timeout: Duration,
-}
-
-impl Vitals {
-    fn new(backend: &Backend) -> Self {
-        let counters = backend.counters();
-        counters.active.inc();
-        Self {
-            state: AtomicU64::new(WORKING),
-            active: counters.active.clone(),
-            idle: counters.idle.clone(),
-            clock: backend.clock().clone(),
-            idle_timeout: backend.idle_timeout(),
-        }
-    }
-
-    fn rest(&self, now: Duration) -> bool {
-        let since = u64::try_from(now.as_nanos()).unwrap_or(0).min(CLOSED - 1);
-        if self.change(WORKING, since) {
-            self.active.dec();
-            self.idle.inc();
-            return true;
-        }
-        false
-    }
-
-    fn resume(&self) -> bool {
-        let since = self.state.load(Ordering::Acquire);
-        if since < CLOSED && self.change(since, WORKING) {
-            self.idle.dec();
-            self.active.inc();
-            return true;
-        }
-        false
-    }
-
-    fn close(&self) {
-        match self.state.swap(CLOSED, Ordering::AcqRel) {
-            CLOSED => {}
-            WORKING => self.active.dec(),
-            _resting => self.idle.dec(),
-        }
-    }
-
-    /// How much longer the connection may rest: all of the timeout if it works.
-    fn left(&self) -> Duration {
-        match self.state.load(Ordering::Acquire) {
-            CLOSED | WORKING => self.idle_timeout,
-            since => {
-                let end = Duration::from_nanos(since).saturating_add(self.idle_timeout);
-                end.saturating_sub(self.clock.monotonic())
-            }
-        }
-    }
-
-    fn change(&self, from: u64, to: u64) -> bool {
-        self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-}
-
-/// Held by a connection's driver: its end is the connection's.
-struct Vital(Arc<Vitals>);
-
-impl Drop for Vital {
-    fn drop(&mut self) {
-        self.0.close();
-    }
-}
-
-/// Moves bytes until the connection ends or has rested too long. A request that comes in that very
-/// moment is handed back by hyper as never sent.
-async fn drive(connection: http1::Connection<TokioIo<TcpStream>, RequestBody>, vital: Vital) {
-    let mut connection = pin!(connection);
-    loop {
-        let left = vital.0.left();
-        if left.is_zero() {
-            return;
-        }
-        tokio::select! {
-            biased;
-            // What went wrong is told to whoever waits for an answer on this connection.
-            _ = &mut connection => return,
-            () = tokio::time::sleep(left) => {}
-        }
-    }
-}
-
-/// The bytes read from a connection at once, which is also the most that the head of an answer may
-/// have. hyper's own limit is six times as much, by connection, and lets a backend that never stops
-/// talking (interim answers, one after the other) keep the thread busy for as much longer.
-const READ_AHEAD: usize = 64 << 10;
-
 /// Connections that rest, by target and thread.
 const MOST_IDLE: usize = 64;
-const WORKING: u64 = u64::MAX;
-const CLOSED: u64 = u64::MAX - 1;
+/// How long a connection may be closed, or rest beyond its time, before that is noticed.
+const SWEEP: Duration = Duration::from_secs(1);

@@ -1,13 +1,13 @@
 //! The request's body on its way to the backend: counted, bounded, and without trailers.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::response_body::BodyError;
@@ -35,21 +35,46 @@ pub(super) enum Framing {
     Chunked,
 }
 
-/// The body that a connection sends.
+/// The body that a connection sends, and how far it is.
 #[derive(Debug)]
 pub(super) struct RequestBody {
     source: Source,
     framing: Framing,
     limit: u64,
-    upload: Option<Arc<Upload>>,
+    /// The bytes handed to the connection; `None` if there is no body.
+    sent: Option<Arc<AtomicU64>>,
+    stage: Stage,
+    /// When the body last moved, on the monotonic clock.
+    moved: Duration,
+    clock: Clock,
+}
+
+/// Where an upload stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The connection has something to send, or has not asked yet: it is the backend's turn.
+    Moving,
+    /// The connection would send more, but the client gives nothing.
+    Starving,
+    /// All of it was handed over.
+    Done,
+    /// It was broken off at the limit.
+    TooLarge,
+    /// The client broke it off.
+    Cut,
 }
 
 impl RequestBody {
-    /// Wraps a body without polling it.
+    /// Wraps a body without polling it. `now` is on the monotonic clock.
     ///
     /// # Errors
     /// `BodyTooLarge` if its announced length exceeds `limit`, which is in bytes.
-    pub(super) fn new(source: Source, limit: u64, clock: &Clock) -> Result<Self, Rejection> {
+    pub(super) fn new(
+        source: Source,
+        limit: u64,
+        clock: &Clock,
+        now: Duration,
+    ) -> Result<Self, Rejection> {
         let framing = match source.size_hint().exact() {
             _ if source.is_end_stream() => Framing::Empty,
             Some(0) => Framing::Empty,
@@ -59,70 +84,86 @@ impl RequestBody {
         if matches!(framing, Framing::Exact(length) if length > limit) {
             return Err(Rejection::BodyTooLarge(limit));
         }
-        let upload = (framing != Framing::Empty).then(|| Arc::new(Upload::new(clock)));
-        Ok(Self { source, framing, limit, upload })
+        let is_empty = framing == Framing::Empty;
+        let sent = (!is_empty).then(Arc::default);
+        let stage = if is_empty { Stage::Done } else { Stage::Moving };
+        Ok(Self { source, framing, limit, sent, stage, moved: now, clock: clock.clone() })
     }
 
     pub(super) fn framing(&self) -> Framing {
         self.framing
     }
 
-    /// What can be seen of the upload from outside; `None` without a body.
-    pub(super) fn upload(&self) -> Option<Arc<Upload>> {
-        self.upload.clone()
+    /// The most bytes that it may have.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
     }
 
-    fn count(&self, upload: &Upload, data: &Bytes) -> Result<(), BodyError> {
-        let sent = upload.sent.load(Ordering::Relaxed) + data.len() as u64;
-        if sent > self.limit {
-            upload.enter(Stage::TooLarge);
-            return Err(BodyError::TooLarge);
-        }
-        upload.sent.store(sent, Ordering::Relaxed);
-        let ended = self.source.is_end_stream() || self.framing == Framing::Exact(sent);
-        upload.enter(if ended { Stage::Done } else { Stage::Moving });
-        Ok(())
+    /// The count of the bytes handed over; `None` without a body.
+    pub(super) fn sent(&self) -> Option<&Arc<AtomicU64>> {
+        self.sent.as_ref()
     }
-}
 
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = BodyError;
+    /// Where the upload stands, and when it last moved.
+    pub(super) fn progress(&self) -> (Stage, Duration) {
+        (self.stage, self.moved)
+    }
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(upload) = self.upload() else { return Poll::Ready(None) };
-        let frame = match self.source.poll(cx) {
-            Poll::Ready(Some(frame)) => frame,
-            Poll::Ready(None) => {
-                upload.enter(Stage::Done);
-                return Poll::Ready(None);
-            }
-            Poll::Pending => {
-                upload.starve();
-                return Poll::Pending;
-            }
-        };
-        let Ok(frame) = frame else {
-            upload.enter(Stage::Cut);
-            return Poll::Ready(Some(Err(BodyError::Cut)));
-        };
-        let Ok(data) = frame.into_data() else {
-            // Trailers: the last frame, and dropped.
-            upload.enter(Stage::Done);
+    /// The next piece; `None` at the end. Trailers are the end, and dropped.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        if self.stage == Stage::Done {
             return Poll::Ready(None);
+        }
+        let Poll::Ready(frame) = self.source.poll(cx) else {
+            // Waiting is not moving: the time stays that of the last byte.
+            self.stage = Stage::Starving;
+            return Poll::Pending;
         };
-        Poll::Ready(Some(self.count(&upload, &data).map(|()| Frame::data(data))))
+        Poll::Ready(match frame.map(|frame| frame.map(Frame::into_data)) {
+            Some(Ok(Ok(data))) => Some(self.count(data)),
+            Some(Ok(Err(_trailers))) => self.end(),
+            Some(Err(_)) => Some(Err(self.fail(Stage::Cut, BodyError::Cut))),
+            None => self.end(),
+        })
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.upload.is_none() || self.source.is_end_stream()
+    /// The end of the source. What is shorter than it was announced to be was cut.
+    fn end(&mut self) -> Option<Result<Bytes, BodyError>> {
+        match self.framing {
+            Framing::Exact(_) => Some(Err(self.fail(Stage::Cut, BodyError::Cut))),
+            Framing::Chunked | Framing::Empty => {
+                self.enter(Stage::Done);
+                None
+            }
+        }
     }
 
-    fn size_hint(&self) -> SizeHint {
-        self.source.size_hint()
+    fn count(&mut self, data: Bytes) -> Result<Bytes, BodyError> {
+        let before = self.sent.as_ref().map_or(0, |sent| sent.load(Ordering::Relaxed));
+        let total = before + data.len() as u64;
+        let announced = match self.framing {
+            Framing::Exact(length) => length,
+            Framing::Chunked | Framing::Empty => u64::MAX,
+        };
+        if total > self.limit.min(announced) {
+            return Err(self.fail(Stage::TooLarge, BodyError::TooLarge));
+        }
+        if let Some(sent) = &self.sent {
+            sent.store(total, Ordering::Relaxed);
+        }
+        let ended = total == announced || self.source.is_end_stream();
+        self.enter(if ended { Stage::Done } else { Stage::Moving });
+        Ok(data)
+    }
+
+    fn fail(&mut self, stage: Stage, error: BodyError) -> BodyError {
+        self.enter(stage);
+        error
+    }
+
+    fn enter(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.moved = self.clock.monotonic();
     }
 }
 
@@ -152,59 +193,5 @@ impl Source {
             #[cfg(test)]
             Self::Script(script) => script.size_hint(),
         }
-    }
-}
-
-/// How far an upload is, shared between the connection that sends it and those who wait for it.
-#[derive(Debug)]
-pub(super) struct Upload {
-    /// The bytes handed to the connection.
-    pub(super) sent: Arc<AtomicU64>,
-    clock: Clock,
-    state: Mutex<State>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct State {
-    stage: Stage,
-    /// When the body last moved, on the monotonic clock.
-    moved: Duration,
-}
-
-/// Where an upload stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// The connection has something to send, or has not asked yet: it is the backend's turn.
-    Moving,
-    /// The connection would send more, but the client gives nothing.
-    Starving,
-    /// All of it was handed over.
-    Done,
-    /// It was broken off at the limit.
-    TooLarge,
-    /// The client broke it off.
-    Cut,
-}
-
-impl Upload {
-    fn new(clock: &Clock) -> Self {
-        let state = State { stage: Stage::Moving, moved: clock.monotonic() };
-        Self { sent: Arc::default(), clock: clock.clone(), state: Mutex::new(state) }
-    }
-
-    /// Where the upload stands, and when it last moved.
-    pub(super) fn progress(&self) -> (Stage, Duration) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        (state.stage, state.moved)
-    }
-
-    fn enter(&self, stage: Stage) {
-        let moved = self.clock.monotonic();
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State { stage, moved };
-    }
-
-    /// Waiting is not moving: the time stays that of the last byte.
-    fn starve(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).stage = Stage::Starving;
     }
 }

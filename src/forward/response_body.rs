@@ -1,47 +1,52 @@
 //! The response's body on its way to the client.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use tokio::time::Sleep;
 
+use super::chunks;
+use super::connection::Connection;
 use super::exchange::Fault;
 use super::hop;
-use super::pool::{Connection, Shard};
-use super::request_body::{Stage, Upload};
+use super::pool::Shard;
+use super::request_body::Stage;
+use super::response_head::Coding;
+use super::sending::{Broken, Sending};
 
 /// A response body that gives its connection back to the pool at its end.
 ///
 /// It streams: a frame is read from the backend when the client has taken the one before. Dropped
 /// or broken off before its end, it closes the connection.
 #[derive(Debug)]
-pub struct UpstreamBody {
-    incoming: Incoming,
-    lease: Option<Lease>,
-    upload: Option<Arc<Upload>>,
-    shard: Arc<Shard>,
-    /// What the backend's `Connection` nominated.
-    nominated: Vec<HeaderName>,
-    failed: Option<BodyError>,
-    /// When the last frame came, on the monotonic clock.
-    moved: Duration,
-    /// Made when the backend first lets the body wait.
-    timer: Option<Pin<Box<Sleep>>>,
+pub struct UpstreamBody(State);
+
+#[derive(Debug)]
+enum State {
+    /// All of it came with the head; empty when it was passed on.
+    Whole(Bytes),
+    Streaming(Box<Stream>),
+    Ended,
+    Failed(BodyError),
 }
 
-/// The connection that a body comes from.
+/// A body that comes in pieces.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(super) struct Stream {
     pub(super) connection: Connection,
-    /// Whether another request may follow on it.
+    /// Whether another request may follow on the connection.
     pub(super) reusable: bool,
+    pub(super) coding: Coding,
+    /// The request, of which a part may still have to be sent.
+    pub(super) sending: Sending,
+    pub(super) shard: Arc<Shard>,
+    /// What the backend's `Connection` nominated.
+    pub(super) nominated: hop::Nominated,
+    /// When the last frame came, on the monotonic clock.
+    pub(super) moved: Duration,
 }
 
 /// Why a body ended early.
@@ -58,102 +63,128 @@ pub enum BodyError {
     Stalled,
 }
 
+/// What came of looking for more.
+enum Step {
+    Data(Bytes),
+    /// Data or trailers, and behind them the end of the body.
+    Last(Frame<Bytes>),
+    End,
+    Failed(BodyError),
+}
+
 impl UpstreamBody {
-    pub(super) fn new(
-        incoming: Incoming,
-        lease: Lease,
-        upload: Option<Arc<Upload>>,
-        shard: &Arc<Shard>,
-        nominated: Vec<HeaderName>,
-    ) -> Self {
-        let mut body = Self {
-            incoming,
-            lease: Some(lease),
-            upload,
-            shard: Arc::clone(shard),
-            nominated,
-            failed: None,
-            moved: shard.backend.clock().now().monotonic,
-            timer: None,
-        };
-        body.end_if_complete();
-        body
-    }
-
-    /// Whoever sends this body on asks [`Body::is_end_stream`] and may never poll again, so the
-    /// end is looked for after each frame and not only when the stream says so.
-    fn end_if_complete(&mut self) {
-        if self.incoming.is_end_stream() {
-            self.end();
+    /// The body behind a head that has just come. What is complete gives its connection back at
+    /// once: whoever sends an empty body on may never poll it.
+    pub(super) fn new(mut stream: Stream) -> Self {
+        if let Coding::Length(length) = stream.coding
+            && let Ok(length) = usize::try_from(length)
+            && length <= stream.connection.input.len()
+        {
+            let bytes = stream.connection.input.split_to(length).freeze();
+            stream.end();
+            return Self(State::Whole(bytes));
         }
+        stream.set_alarm(stream.moved, stream.shard.backend.idle_timeout());
+        Self(State::Streaming(Box::new(stream)))
     }
+}
 
+impl Stream {
     /// Gives the connection back if both messages on it are complete: behind half a request, the
     /// backend would read the next one as the rest of this.
-    fn end(&mut self) {
-        let Some(lease) = self.lease.take() else { return };
-        let complete = |upload: &Arc<Upload>| upload.progress().0 == Stage::Done;
-        if lease.reusable && self.upload.as_ref().is_none_or(complete) {
-            self.shard.give(lease.connection);
+    fn end(self) {
+        if self.reusable && self.sending.is_done() {
+            self.shard.give(self.connection, self.moved);
         }
     }
 
-    fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.lease = None;
-        self.failed = Some(error);
-        Poll::Ready(Some(Err(error)))
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        let sent = self.sending.poll(&mut self.connection.socket, cx);
+        if sent == Poll::Ready(Err(Broken::Body)) {
+            return Poll::Ready(Step::Failed(self.broke_off()));
+        }
+        loop {
+            if let Some(step) = self.read() {
+                self.moved = self.now();
+                return Poll::Ready(step);
+            }
+            match self.connection.poll_fill(cx) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0)) if self.coding == Coding::UntilClose => {
+                    return Poll::Ready(Step::End);
+                }
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Step::Failed(self.broke_off())),
+                Poll::Pending => return self.wait(cx).map(Step::Failed),
+            }
+        }
     }
 
-    fn broke_off(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.upload.as_ref().map(|upload| upload.progress().0) {
-            Some(Stage::TooLarge) => self.fail(BodyError::TooLarge),
+    /// Takes what comes next from the input; `None` if there is nothing.
+    fn read(&mut self) -> Option<Step> {
+        let input = &mut self.connection.input;
+        match &mut self.coding {
+            Coding::Length(_) | Coding::UntilClose if input.is_empty() => None,
+            Coding::UntilClose => Some(Step::Data(input.split().freeze())),
+            Coding::Length(left) => {
+                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                *left -= count as u64;
+                let data = input.split_to(count).freeze();
+                Some(if *left == 0 { Step::Last(Frame::data(data)) } else { Step::Data(data) })
+            }
+            Coding::Chunks(chunks) => match chunks.read(input) {
+                Ok(chunks::Read::Data(data)) => Some(Step::Data(data)),
+                Ok(chunks::Read::Trailers(mut trailers)) => {
+                    hop::strip_trailers(&mut trailers, &self.nominated);
+                    Some(Step::Last(Frame::trailers(trailers)))
+                }
+                Ok(chunks::Read::End) => Some(Step::End),
+                Ok(chunks::Read::More) => None,
+                Err(chunks::Invalid) => Some(Step::Failed(self.broke_off())),
+            },
+        }
+    }
+
+    /// Whose fault it is that the body ends here.
+    fn broke_off(&self) -> BodyError {
+        match self.sending.body.progress().0 {
+            Stage::TooLarge => BodyError::TooLarge,
             // The client's own doing: not the backend's error.
-            Some(Stage::Cut) => self.fail(BodyError::Cut),
-            Some(Stage::Moving | Stage::Starving | Stage::Done) | None => {
+            Stage::Cut => BodyError::Cut,
+            Stage::Moving | Stage::Starving | Stage::Done => {
                 self.shard.backend.counters().failed(Fault::Reset);
-                self.fail(BodyError::Cut)
+                BodyError::Cut
             }
         }
-    }
-
-    fn pass(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.moved = self.now();
-        let frame = match frame.into_trailers() {
-            Ok(mut trailers) => {
-                hop::strip_trailers(&mut trailers, &self.nominated);
-                self.end();
-                Frame::trailers(trailers)
-            }
-            Err(data) => data,
-        };
-        self.end_if_complete();
-        Poll::Ready(Some(Ok(frame)))
-    }
-
-    fn now(&self) -> Duration {
-        self.shard.backend.clock().now().monotonic
     }
 
     /// Waits at most the idle timeout for the next frame. An upload that still moves counts as
     /// life: the backend may be reading before it says more.
-    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
         let limit = self.shard.backend.idle_timeout();
-        let mut timer = self.timer.take().unwrap_or_else(|| Box::pin(tokio::time::sleep(limit)));
-        while timer.as_mut().poll(cx).is_ready() {
-            let upload = self.upload.as_ref().map(|upload| upload.progress());
-            let moved = self.moved.max(upload.map_or(Duration::ZERO, |(_, moved)| moved));
-            let left = moved.saturating_add(limit).saturating_sub(self.now());
+        while self.connection.poll_alarm(cx).is_ready() {
+            let (stage, uploaded) = self.sending.body.progress();
+            let since = self.moved.max(uploaded);
+            let now = self.now();
+            let left = since.saturating_add(limit).saturating_sub(now);
             if left.is_zero() {
                 // A backend that waits for a client's upload is not the one that is late.
-                if upload.is_none_or(|(stage, _)| stage != Stage::Starving) {
+                if stage != Stage::Starving {
                     self.shard.backend.counters().failed(Fault::Timeout);
                 }
-                return self.fail(BodyError::Stalled);
+                return Poll::Ready(BodyError::Stalled);
             }
-            timer.set(tokio::time::sleep(left));
+            self.set_alarm(now, left);
         }
-        self.timer = Some(timer);
         Poll::Pending
+    }
+
+    fn set_alarm(&mut self, now: Duration, left: Duration) {
+        let due = self.shard.backend.clock().instant(now.saturating_add(left));
+        self.connection.wake_by(due);
+    }
+
+    fn now(&self) -> Duration {
+        self.shard.backend.clock().monotonic()
     }
 }
 
@@ -165,25 +196,50 @@ impl Body for UpstreamBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(error) = self.failed {
-            return Poll::Ready(Some(Err(error)));
-        }
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => self.pass(frame),
-            Poll::Ready(Some(Err(_))) => self.broke_off(),
-            Poll::Ready(None) => {
-                self.end();
-                Poll::Ready(None)
+        let stream = match &mut self.0 {
+            State::Streaming(stream) => stream,
+            State::Whole(bytes) if !bytes.is_empty() => {
+                return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes)))));
             }
-            Poll::Pending => self.wait(cx),
+            State::Whole(_) | State::Ended => return Poll::Ready(None),
+            State::Failed(error) => return Poll::Ready(Some(Err(*error))),
+        };
+        let frame = match std::task::ready!(stream.poll(cx)) {
+            Step::Data(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+            Step::Last(frame) => Some(Ok(frame)),
+            Step::End => None,
+            // The server throws away what it has not written when a body fails. A turn of waiting
+            // lets the client have all that came before.
+            Step::Failed(error) => {
+                self.0 = State::Failed(error);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        };
+        // Whoever sends this body on asks whether it has ended and may never poll again.
+        if let State::Streaming(stream) = std::mem::replace(&mut self.0, State::Ended) {
+            stream.end();
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.failed.is_none() && self.incoming.is_end_stream()
+        match &self.0 {
+            State::Whole(bytes) => bytes.is_empty(),
+            State::Ended => true,
+            State::Streaming(_) | State::Failed(_) => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.0 {
+            State::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            State::Ended => SizeHint::with_exact(0),
+            State::Streaming(stream) => match stream.coding {
+                Coding::Length(left) => SizeHint::with_exact(left),
+                Coding::Chunks(_) | Coding::UntilClose => SizeHint::default(),
+            },
+            State::Failed(_) => SizeHint::default(),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Which fields of a request never reach a backend.
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
 
 /// Which fields of a request never reach a backend; compiled once per policy.
 ///
@@ -36,17 +36,8 @@ impl Scrub {
         Self { names, first }
     }
 
-    /// Removes every line of every field that is ours to set.
-    pub(super) fn strip(&self, headers: &mut HeaderMap) {
-        // Nothing is allocated unless there is something to remove.
-        let gone: Vec<HeaderName> =
-            headers.keys().filter(|name| self.drops(name)).cloned().collect();
-        for name in gone {
-            headers.remove(name);
-        }
-    }
-
-    fn drops(&self, name: &HeaderName) -> bool {
+    /// Whether the field is ours to set, or could be taken for one that is.
+    pub(super) fn drops(&self, name: &HeaderName) -> bool {
         let name = name.as_str().as_bytes();
         name.contains(&b'_') || self.is_ours(name)
     }
@@ -106,7 +97,6 @@ const NAMES: [&str; 18] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     fn scrub() -> Scrub {
@@ -114,12 +104,7 @@ mod tests {
     }
 
     fn survives(name: &str) -> bool {
-        let mut headers = HeaderMap::new();
-        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-        headers.append(name.clone(), HeaderValue::from_static("a"));
-        headers.append(name.clone(), HeaderValue::from_static("b"));
-        scrub().strip(&mut headers);
-        headers.contains_key(name)
+        !scrub().drops(&HeaderName::from_bytes(name.as_bytes()).unwrap())
     }
 
     /// FW-01, FW-02, FW-03, AZ-05, BR-15, bypasses 15 to 19.
@@ -147,29 +132,19 @@ mod tests {
     }
 
     proptest! {
-        /// FW-01, FW-02: nothing that a backend could fold to one of ours is left, and a second
-        /// pass finds nothing to do.
+        /// FW-01, FW-02: nothing that a backend could fold to one of ours is left.
         #[test]
         fn nothing_that_folds_to_ours_survives(
             names in prop::collection::vec("[xXpPfFrR][-_.a-zA-Z~0-9]{0,24}|(x[-_.])?(auth|user|forwarded|real|remote)[-_.](user|for|ip|x)", 0..20),
         ) {
-            let scrub = scrub();
-            let mut headers = HeaderMap::new();
-            for name in &names {
-                let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-                headers.append(name, HeaderValue::from_static("1"));
-            }
-            scrub.strip(&mut headers);
-            for name in headers.keys() {
-                let folded = name.as_str().replace(['_', '.'], "-");
+            let names = names.iter().filter(|name| survives(name));
+            for name in names.map(|name| name.to_lowercase()) {
+                let folded = name.replace(['_', '.'], "-");
                 prop_assert!(!PREFIXES.iter().any(|prefix| folded.starts_with(prefix)), "{name}");
                 prop_assert!(!NAMES.contains(&folded.as_str()), "{name}");
                 prop_assert!(folded != "x-user" && folded != "remote-user", "{name}");
-                prop_assert!(!name.as_str().contains('_'), "{name}");
+                prop_assert!(!name.contains('_'), "{name}");
             }
-            let once = headers.clone();
-            scrub.strip(&mut headers);
-            prop_assert_eq!(once, headers);
         }
     }
 }

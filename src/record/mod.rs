@@ -142,6 +142,11 @@ impl Record {
         &self.method
     }
 
+    /// Whether other requests share the connection at the same time.
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.protocol == Version::HTTP_2
+    }
+
     pub(crate) fn came_from(&mut self, client: IpAddr) {
         self.client = Some(client);
     }
@@ -165,9 +170,19 @@ impl Record {
         self.plan = plan.cloned();
     }
 
-    /// The request is the upstream's from now on. `sent` counts what of its body was passed on.
-    pub(crate) fn forwards(&mut self, upstream: &Arc<Upstream>, sent: Option<Arc<AtomicU64>>) {
-        let began = self.sink.clock.monotonic();
+    /// The time on the monotonic clock.
+    pub(crate) fn now(&self) -> Duration {
+        self.sink.clock.monotonic()
+    }
+
+    /// The request is the upstream's since `began`, on the monotonic clock. `sent` counts what of
+    /// its body was passed on.
+    pub(crate) fn forwards(
+        &mut self,
+        upstream: &Arc<Upstream>,
+        began: Duration,
+        sent: Option<Arc<AtomicU64>>,
+    ) {
         self.forwarded =
             Some(Forwarded { upstream: Arc::clone(upstream), began, answer: None, sent });
     }
@@ -188,7 +203,8 @@ impl Record {
 
     pub(crate) fn answered(&mut self, status: u16) {
         self.status = status;
-        self.answered = Some(self.sink.clock.monotonic());
+        let forwarded = self.forwarded.as_ref().and_then(Forwarded::answered);
+        self.answered = Some(forwarded.unwrap_or_else(|| self.now()));
     }
 
     /// What was refused, or would have been.
@@ -258,6 +274,11 @@ impl Record {
 }
 
 impl Forwarded {
+    /// When the backend answered, on the monotonic clock.
+    fn answered(&self) -> Option<Duration> {
+        self.answer.as_ref().map(|answer| self.began.saturating_add(answer.waited))
+    }
+
     /// How long the backend was waited for, at most until `end` on the monotonic clock.
     fn waited(&self, end: Duration) -> Duration {
         match &self.answer {

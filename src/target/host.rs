@@ -94,13 +94,24 @@ fn name_end(text: &str) -> Option<usize> {
             rest[..close].parse::<std::net::Ipv6Addr>().ok()?;
             close + 2
         }
-        None => text.find(':').unwrap_or(text.len()),
+        None => memchr::memchr(b':', text.as_bytes()).unwrap_or(text.len()),
     };
-    let (name, port) = text.split_at(end);
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    let name_is_plain = name.starts_with('[') || name.bytes().all(plain);
-    let dots = name.starts_with('.') || name.ends_with('.') || name.contains("..");
-    (name_is_plain && !dots && !name.is_empty() && is_port(port)).then_some(end)
+    let (name, port) = (text.get(..end)?, text.get(end..)?);
+    let name_is_plain = name.starts_with('[') || is_name(name.as_bytes());
+    (name_is_plain && is_port(port)).then_some(end)
+}
+
+/// Letters, digits, `-`, `_`, and dots with something on either side.
+fn is_name(name: &[u8]) -> bool {
+    let mut before = b'.';
+    for byte in name {
+        let plain = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if !plain && (*byte != b'.' || before == b'.') {
+            return false;
+        }
+        before = *byte;
+    }
+    before != b'.'
 }
 
 fn is_port(text: &str) -> bool {

@@ -289,7 +289,8 @@ impl Sender {
         let mut outgoing = self.outgoing();
         change(&mut outgoing);
         let (parts, body) = request.into_parts();
-        prepare(parts, Source::Script(body), &outgoing)?.send().await
+        let now = self.clock.monotonic();
+        prepare(&parts, Source::Script(body), &outgoing, now)?.send().await
     }
 
     /// Sends a GET and reads the answer.

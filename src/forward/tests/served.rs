@@ -14,8 +14,9 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<UpstreamBody>, Infallible> {
     let (parts, body) = request.into_parts();
-    let delivery = prepare(parts, Source::Incoming(body), &sender.outgoing()).unwrap();
-    Ok(delivery.send().await.unwrap().response)
+    let (outgoing, now) = (sender.outgoing(), sender.clock.monotonic());
+    let call = prepare(&parts, Source::Incoming(body), &outgoing, now).unwrap();
+    Ok(call.send().await.unwrap().response)
 }
 
 /// Sends `request` through a server in front of `backend` and reads until the server closes.

@@ -1,0 +1,114 @@
+//! One open connection to a target, as HTTP/1.1 uses it: a request at a time.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::upstream::Backend;
+
+/// An open connection. Dropping it closes the socket, whatever is under way on it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// The index of the target that it leads to.
+    pub(super) target: usize,
+    pub(super) socket: TcpStream,
+    /// What the backend said and nobody has read yet.
+    pub(super) input: BytesMut,
+    /// How much the next read may take.
+    room: usize,
+    /// Set seldom: it fires early, and whoever waits looks then how long it may go on waiting.
+    alarm: Pin<Box<Sleep>>,
+    /// Since when it rests, on the monotonic clock; `None` while it works.
+    resting: Option<Duration>,
+    backend: Arc<Backend>,
+}
+
+impl Connection {
+    pub(super) fn new(target: usize, socket: TcpStream, backend: &Arc<Backend>) -> Self {
+        backend.counters().active.inc();
+        Self {
+            target,
+            socket,
+            input: BytesMut::new(),
+            room: FIRST_READ,
+            alarm: Box::pin(sleep_until(Instant::now() + backend.idle_timeout())),
+            resting: None,
+            backend: Arc::clone(backend),
+        }
+    }
+
+    /// Reads more into `input`; zero at the end of the stream.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.input.capacity() - self.input.len() < self.room / 2 {
+            self.input.reserve(self.room);
+        }
+        let spare = self.input.capacity() - self.input.len();
+        let count = ready!(pin!(self.socket.read_buf(&mut self.input)).poll(cx))?;
+        if count == spare {
+            self.room = (self.room * 2).min(MOST_READ);
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    /// Whether the backend has neither closed the connection nor said anything unasked. Costs no
+    /// system call unless something has come.
+    pub(super) fn is_quiet(&self) -> bool {
+        let silent = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        self.input.is_empty() && self.socket.try_read(&mut [0]).is_err_and(silent)
+    }
+
+    /// Makes sure that [`poll_alarm`](Self::poll_alarm) is ready at `due` at the latest.
+    pub(super) fn wake_by(&mut self, due: std::time::Instant) {
+        let due = Instant::from_std(due);
+        if self.alarm.is_elapsed() || self.alarm.deadline() > due {
+            self.alarm.as_mut().reset(due);
+        }
+    }
+
+    pub(super) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.alarm.as_mut().poll(cx)
+    }
+
+    /// Marks it as resting since `now`, on the monotonic clock.
+    pub(super) fn rest(&mut self, now: Duration) {
+        self.resting = Some(now);
+        self.room = FIRST_READ;
+        let counters = self.backend.counters();
+        counters.active.dec();
+        counters.idle.inc();
+    }
+
+    /// Marks it as used again.
+    pub(super) fn resume(&mut self) {
+        if self.resting.take().is_some() {
+            let counters = self.backend.counters();
+            counters.idle.dec();
+            counters.active.inc();
+        }
+    }
+
+    /// Whether it has rested for so long that it is closed.
+    pub(super) fn is_tired(&self, now: Duration) -> bool {
+        self.resting.is_some_and(|since| now.saturating_sub(since) >= self.backend.idle_timeout())
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let counters = self.backend.counters();
+        let gauge = if self.resting.is_some() { &counters.idle } else { &counters.active };
+        gauge.dec();
+    }
+}
+
+/// Bytes: enough for the head of most answers and a small body.
+const FIRST_READ: usize = 8 << 10;
+/// Bytes: large bodies are read in pieces of this size.
+const MOST_READ: usize = 128 << 10;
