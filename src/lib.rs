@@ -31,3 +31,4 @@ pub mod record;
 pub mod rejection;
 pub mod server;
 pub mod target;
+mod worker;

@@ -14,6 +14,7 @@ use super::reading::Reading;
 use super::refresh::{Place, Refresher};
 use super::tally::Tally;
 use super::token::Jws;
+use super::turnstile::Turnstile;
 use super::watchers::Watchers;
 use super::{key_file, keys, metadata, presets};
 use crate::clock::{Clock, Now};
@@ -172,21 +173,33 @@ impl Issuer {
         &self,
         jws: Jws<'_>,
         now: Now,
+        turnstile: &Turnstile,
     ) -> Result<(Identity, u64), Rejection> {
-        let generation = self.check_signature(&jws, now).await?;
+        let generation = self.check_signature(&jws, now, turnstile).await?;
         // From here on the claims are the issuer's own words.
-        let window = self.checks.check(&jws.header, &jws.claims, now.unix);
-        let identity = window.and_then(|window| self.reading.identity(jws.claims, window));
-        Ok((identity.map_err(Rejection::Token)?, generation))
+        let identity = self.read(&jws, now).map_err(Rejection::Token)?;
+        Ok((identity, generation))
     }
 
-    async fn check_signature(&self, jws: &Jws<'_>, now: Now) -> Result<u64, Rejection> {
+    fn read(&self, jws: &Jws<'_>, now: Now) -> Result<Identity, TokenFault> {
+        let claims = jws.claims()?;
+        let window = self.checks.check(&jws.header, &claims, now.unix)?;
+        self.reading.identity(claims, window)
+    }
+
+    async fn check_signature(
+        &self,
+        jws: &Jws<'_>,
+        now: Now,
+        turnstile: &Turnstile,
+    ) -> Result<u64, Rejection> {
         let algorithm = keys::algorithm(&jws.header.alg)
             .filter(|algorithm| self.config.algorithms.contains(algorithm))
             .ok_or(Rejection::Token(TokenFault::AlgorithmRefused))?;
         let set = self.set_for(jws.header.kid.as_deref(), algorithm, now).await?;
+        let _turn = turnstile.turn().await;
         let fault = match set.find(jws.header.kid.as_deref(), algorithm) {
-            Found::Key(key) if key.verifies(jws.signed, jws.signature, algorithm) => {
+            Found::Key(key) if key.verifies(jws.signed, &jws.signature, algorithm) => {
                 return Ok(set.generation);
             }
             Found::Key(_) => TokenFault::BadSignature,

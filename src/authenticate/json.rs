@@ -4,9 +4,10 @@
 //! two parsers choose differently, a token says one thing to the gateway and another to the
 //! backend, so a duplicate is an error here, at any depth.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 /// Reads a JSON object. `None` for anything else: other values, duplicate members, a byte order
@@ -17,6 +18,44 @@ pub(super) fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
         Unique(_) => None,
     }
 }
+
+/// The text of one member of a JSON object; the first if there are several. `None` if the bytes are
+/// no JSON object, or the member is no text; `Some(None)` if there is no such member.
+pub(super) fn member<'b>(bytes: &'b [u8], name: &str) -> Option<Option<Cow<'b, str>>> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let found = deserializer.deserialize_map(One { name }).ok()?;
+    deserializer.end().ok()?;
+    Some(found)
+}
+
+/// Reads one member and passes over the others.
+struct One<'n> {
+    name: &'n str,
+}
+
+impl<'de> Visitor<'de> for One<'_> {
+    type Value = Option<Cow<'de, str>>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(Text(name)) = members.next_key()? {
+            if name == self.name && found.is_none() {
+                found = Some(members.next_value::<Text<'de>>()?.0);
+            } else {
+                members.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Text, borrowed where it has no escapes.
+#[derive(serde::Deserialize)]
+struct Text<'b>(#[serde(borrow)] Cow<'b, str>);
 
 /// A value without duplicate members.
 struct Unique(Value);
@@ -87,7 +126,25 @@ impl<'de> Visitor<'de> for Reader {
 
 #[cfg(test)]
 mod tests {
-    use super::object;
+    use super::{member, object};
+
+    #[test]
+    fn a_member_is_found_without_reading_the_rest() {
+        let iss =
+            |text: &'static str| member(text.as_bytes(), "iss").map(|iss| iss.map(String::from));
+        assert_eq!(iss(r#"{"a":{"iss":1},"\u0069ss":"x\u00e6","b":[]}"#), Some(Some("xæ".into())));
+        assert_eq!(iss(r#"{"a":1}"#), Some(None));
+        for text in [
+            r#"{"iss":1}"#,
+            r#"{"iss":null}"#,
+            r#"["iss"]"#,
+            r#"{"iss":"x"} x"#,
+            r#"{"iss":"x""#,
+            "",
+        ] {
+            assert_eq!(iss(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn an_object_is_read_with_all_kinds_of_values() {

@@ -25,6 +25,7 @@ mod reading;
 mod refresh;
 mod tally;
 mod token;
+mod turnstile;
 mod verdicts;
 mod watchers;
 
@@ -95,7 +96,7 @@ impl Authenticator {
     ) -> Result<Arc<Identity>, Rejection> {
         let (jws, issuer) =
             self.assign(token).map_err(|fault| self.verdicts.unassigned.refuse(fault))?;
-        match issuer.verify(jws, now).await {
+        match issuer.verify(jws, now, &self.verdicts.turnstile).await {
             Ok((identity, generation)) => {
                 issuer.tally().accept();
                 let identity = Arc::new(identity);
@@ -114,7 +115,7 @@ impl Authenticator {
     fn assign<'t>(&self, token: &'t str) -> Result<(Jws<'t>, &Issuer), TokenFault> {
         let jws = Jws::parse(token)?;
         let url = jws.claimed_issuer()?;
-        let issuer = self.issuers.iter().find(|issuer| issuer.url() == url);
+        let issuer = self.issuers.iter().find(|issuer| *issuer.url() == *url);
         Ok((jws, issuer.ok_or(TokenFault::UnknownIssuer)?))
     }
 }

@@ -241,5 +241,6 @@ fn closure(implies: &[(String, Vec<String>)]) -> HashMap<String, Vec<String>> {
 /// 128 bits of SHA-256 in hexadecimal: enough to find a token again, and not the token's id.
 fn short_hash(text: &str) -> Box<str> {
     let hash = digest(&SHA256, text.as_bytes());
-    hash.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+    let halves = hash.as_ref()[..16].iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    halves.filter_map(|half| char::from_digit(half.into(), 16)).collect::<String>().into()
 }

@@ -14,6 +14,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use super::claims::Window;
 use super::issuer::Issuer;
 use super::tally::Tally;
+use super::turnstile::Turnstile;
 use crate::clock::Now;
 use crate::identity::Identity;
 use crate::record::metrics::Metrics;
@@ -28,6 +29,8 @@ pub struct Verdicts {
     entries: IntGauge,
     /// Counts the tokens that no issuer can be blamed for.
     pub(super) unassigned: Tally,
+    /// Where those wait whose token is not remembered.
+    pub(super) turnstile: Turnstile,
 }
 
 /// The SHA-256 of a token: what is kept in its place.
@@ -60,6 +63,7 @@ impl Verdicts {
             misses: requests("miss"),
             entries: metrics.token_cache_entries.clone(),
             unassigned: Tally::new(metrics, "-"),
+            turnstile: Turnstile::new(),
         }
     }
 

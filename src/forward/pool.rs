@@ -134,15 +134,6 @@ async fn sweep(shard: Weak<Shard>) {
     }
 }
 
-/// The number of this thread among those that have asked.
-pub(super) fn thread_index() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static INDEX: usize = NEXT.fetch_add(1, Ordering::Relaxed);
-    }
-    INDEX.with(|index| *index)
-}
-
 /// Connections that rest, by target and thread.
 const MOST_IDLE: usize = 64;
 /// How long a connection may be closed, or rest beyond its time, before that is noticed.

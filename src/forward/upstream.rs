@@ -10,10 +10,11 @@ use tokio::net::TcpStream;
 use super::connect;
 use super::counters::Counters;
 use super::exchange::Fault;
-use super::pool::{Shard, thread_index};
+use super::pool::Shard;
 use crate::clock::Clock;
 use crate::config;
 use crate::record::metrics::Metrics;
+use crate::worker;
 
 /// A backend: its targets, connections and metrics.
 ///
@@ -35,10 +36,8 @@ impl Upstream {
     #[must_use]
     pub fn new(config: &config::Upstream, clock: &Clock, metrics: &Metrics) -> Self {
         let backend = Arc::new(Backend::new(config, clock, metrics));
-        // Twice the cores: workers come first, and some other threads may send too. More threads
-        // than that share shards, which is slower and nothing else.
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let shards = (0..threads * 2).map(|index| Arc::new(Shard::new(&backend, index))).collect();
+        let shards =
+            (0..worker::count()).map(|index| Arc::new(Shard::new(&backend, index))).collect();
         Self { name: Arc::from(&**config.name), config: config.clone(), backend, shards }
     }
 
@@ -84,7 +83,7 @@ impl Upstream {
 
     /// The shard of the calling thread.
     pub(super) fn shard(&self) -> &Arc<Shard> {
-        &self.shards[thread_index() % self.shards.len()]
+        &self.shards[worker::index(self.shards.len())]
     }
 }
 

@@ -227,10 +227,17 @@ impl Record {
         }
     }
 
-    /// `deny` for what the policy refused; a backend's failure is no denial.
+    /// Whether the policy had its say before the client went away.
+    fn is_decided(&self) -> bool {
+        self.refused.is_some() || self.forwarded.is_some()
+    }
+
+    /// `deny` for what the policy refused; a backend's failure is no denial. `-` for a request that
+    /// was given up before anything was decided.
     fn decision(&self) -> (&'static str, Option<Reason>) {
         let reason = self.refusal().map(Rejection::reason);
         match (&self.refused, reason) {
+            (None, _) if !self.is_decided() => ("-", None),
             (Some(_), Some(reason)) if reason.is_the_gateways() => ("deny", Some(reason)),
             (None, Some(reason)) => ("would_deny", Some(reason)),
             (_, reason) => ("allow", reason),
@@ -243,8 +250,10 @@ impl Record {
         let outcome = self.outcome();
         route.count_request(&self.method, self.status);
         route.duration(outcome).observe(total.as_secs_f64());
-        let (decision, reason) = self.decision();
-        route.count_decision(decision, reason);
+        if self.is_decided() {
+            let (decision, reason) = self.decision();
+            route.count_decision(decision, reason);
+        }
         route.count_bytes(self.bytes_in(), self.bytes_out);
         metrics.overhead.observe(self.overhead(total).as_secs_f64());
         if outcome == Outcome::Limited {
