@@ -8,6 +8,7 @@ use tokio::task::AbortHandle;
 
 use super::claims::Checks;
 use super::fetch::Fetcher;
+use super::introspect::Introspector;
 use super::key_set::{Found, KeySet};
 use super::keyring::{Asked, Keyring};
 use super::reading::Reading;
@@ -15,9 +16,11 @@ use super::refresh::{Place, Refresher};
 use super::tally::Tally;
 use super::token::Jws;
 use super::watchers::Watchers;
-use super::{key_file, keys, metadata, presets};
+use super::{Scrutiny, key_file, keys, metadata, presets};
 use crate::clock::{Clock, Now};
-use crate::config::{self, IdentityHeader, KeySource, Problem};
+use crate::config::{
+    self, ClientProof, IdentityHeader, Introspected, Introspection, KeySource, Problem,
+};
 use crate::identity::Identity;
 use crate::record::metrics::Metrics;
 use crate::rejection::{Rejection, TokenFault};
@@ -34,14 +37,16 @@ pub struct Issuer {
     pub(super) keyring: Arc<Keyring>,
     tally: Tally,
     watchers: Arc<Watchers>,
+    introspector: Option<Introspector>,
     task: OnceLock<Option<AbortHandle>>,
 }
 
 impl Issuer {
-    /// An issuer that has not fetched anything yet; reads a static key file.
+    /// An issuer that has not fetched anything yet; reads its static key file and the gateway's own
+    /// key, if there are such.
     ///
     /// # Errors
-    /// E042 if a static key file cannot be used, E022 if the preset is not known.
+    /// E042 or E043 if one of these files cannot be used, E022 if the preset is not known.
     #[expect(clippy::result_large_err, reason = "made once per issuer and load")]
     pub fn new(
         config: &config::Issuer,
@@ -52,7 +57,11 @@ impl Issuer {
         let preset = presets::find(&config.preset).ok_or_else(|| unknown_preset(config))?;
         let reading = Reading::new(config, preset, headers);
         let watchers = Arc::new(Watchers::new(metrics, reading.issuer()));
+        let introspector = config.introspection.as_ref().map(|settings| {
+            Introspector::new(config, settings, clock, metrics).map_err(|problem| *problem)
+        });
         let keyring = match &config.keys {
+            _ if needs_nothing(config) => Keyring::fixed(Vec::new(), clock),
             KeySource::Discovery | KeySource::Metadata(_) | KeySource::Url(_) => {
                 Keyring::new(config.max_stale, clock)
             }
@@ -71,21 +80,26 @@ impl Issuer {
             tally: Tally::new(metrics, reading.issuer()),
             reading,
             watchers,
+            introspector: introspector.transpose()?,
             task: OnceLock::new(),
         })
     }
 
     /// Whether this issuer was made from the same settings, so that a reload can keep its state.
-    /// Never true of an issuer with a key file, which is read again instead.
+    /// Never true of an issuer with a key file, or with a key of the gateway's own in one: these are
+    /// read again instead.
     #[must_use]
     pub fn is_made_from(&self, config: &config::Issuer, headers: &[IdentityHeader]) -> bool {
-        let is_file = matches!(config.keys, KeySource::File(_));
+        let proof = config.introspection.as_ref().map(|introspection| &introspection.proof);
+        let is_file = matches!(config.keys, KeySource::File(_))
+            || matches!(proof, Some(ClientProof::PrivateKey { .. }));
         !is_file && self.config == *config && self.headers == headers
     }
 
-    /// Starts fetching keys in the background, on the runtime of the caller. Later calls do
-    /// nothing. The work ends when the issuer is dropped.
+    /// Starts fetching keys in the background, on the runtime of the caller, where the issuer will
+    /// also be asked about tokens. Later calls do nothing. The work ends when the issuer is dropped.
     pub fn start(self: &Arc<Self>) {
+        self.introspector.iter().for_each(Introspector::start);
         self.task.get_or_init(|| {
             let Some(place) = self.place() else {
                 self.watchers.succeeded(&self.keyring.latest(), true, self.keyring.clock.now());
@@ -111,6 +125,7 @@ impl Issuer {
             ready: self.keyring.is_ready(self.keyring.clock.now()),
             keys: set.len(),
             algorithms: serving.map(|algorithm| format!("{algorithm:?}")).collect(),
+            introspects: self.introspector.is_some(),
             problem: self.keyring.problem(),
         }
     }
@@ -121,9 +136,10 @@ impl Issuer {
         self.keyring.first_attempt().await;
     }
 
-    /// Where to fetch keys; `None` for a key file.
+    /// Where to fetch keys or the name of an endpoint; `None` if neither is to be fetched.
     fn place(&self) -> Option<Place> {
         match &self.config.keys {
+            _ if needs_nothing(&self.config) => None,
             KeySource::Discovery => Some(Place::Metadata(metadata::well_known(self.url()).into())),
             KeySource::Metadata(url) => Some(Place::Metadata(vec![url.value.clone()])),
             KeySource::Url(url) => Some(Place::Keys(url.value.clone())),
@@ -140,6 +156,8 @@ impl Issuer {
             issuer_url: self.url().into(),
             place,
             algorithms: self.config.algorithms.clone(),
+            wants_keys: needs_keys(&self.config),
+            endpoint: self.introspector.as_ref().and_then(Introspector::open_endpoint),
         }
     }
 }
@@ -161,6 +179,49 @@ impl Issuer {
         &self.tally
     }
 
+    /// What asks it about tokens.
+    pub(super) fn introspector(&self) -> Option<&Introspector> {
+        self.introspector.as_ref()
+    }
+
+    /// Whether opaque tokens are shown to it.
+    pub(super) fn takes_opaque(&self) -> bool {
+        self.introspector.as_ref().is_some_and(Introspector::takes_opaque)
+    }
+
+    /// Whether its JWTs are verified with its keys.
+    pub(super) fn verifies(&self) -> bool {
+        self.tokens() != Some(Introspected::Only)
+    }
+
+    /// Whether a JWT that was verified needs its answer besides. On a route that asks for one every
+    /// issuer is asked, also those that cannot be.
+    pub(super) fn wants_answer(&self, scrutiny: Scrutiny) -> bool {
+        match scrutiny {
+            Scrutiny::Introspect => true,
+            Scrutiny::Usual => self.tokens() == Some(Introspected::Always),
+        }
+    }
+
+    fn tokens(&self) -> Option<Introspected> {
+        self.introspector.as_ref().map(Introspector::tokens)
+    }
+
+    /// What its tokens must say.
+    pub(super) fn checks(&self) -> &Checks {
+        &self.checks
+    }
+
+    /// Where its tokens say what.
+    pub(super) fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    /// The names of this API.
+    pub(super) fn audience(&self) -> &[String] {
+        &self.config.audience
+    }
+
     /// Which set of keys may be used at `now`, if there is one.
     pub(super) fn generation(&self, now: Now) -> Option<u64> {
         self.keyring.generation(now)
@@ -180,7 +241,8 @@ impl Issuer {
         Ok((identity.map_err(Rejection::Token)?, generation))
     }
 
-    async fn check_signature(&self, jws: &Jws<'_>, now: Now) -> Result<u64, Rejection> {
+    /// Checks a signature; returns the generation of the keys that verified it.
+    pub(super) async fn check_signature(&self, jws: &Jws<'_>, now: Now) -> Result<u64, Rejection> {
         let algorithm = keys::algorithm(&jws.header.alg)
             .filter(|algorithm| self.config.algorithms.contains(algorithm))
             .ok_or(Rejection::Token(TokenFault::AlgorithmRefused))?;
@@ -236,9 +298,22 @@ pub struct IssuerStatus {
     pub keys: usize,
     /// The algorithms that those keys are for.
     pub algorithms: Vec<String>,
+    /// Whether it is asked about tokens.
+    pub introspects: bool,
     /// Why the last refresh failed, if it did. No secret and no text from the issuer, except for
     /// the name that it gives itself if that is not the configured one.
     pub problem: Option<String>,
+}
+
+/// Whether the issuer's keys verify anything.
+fn needs_keys(config: &config::Issuer) -> bool {
+    config.introspection.as_ref().is_none_or(Introspection::needs_keys)
+}
+
+/// Whether nothing is fetched in the background: it is only asked, and known where.
+fn needs_nothing(config: &config::Issuer) -> bool {
+    let is_placed = config.introspection.as_ref().is_some_and(|found| found.endpoint.is_some());
+    is_placed && !needs_keys(config)
 }
 
 fn unknown_preset(config: &config::Issuer) -> Problem {

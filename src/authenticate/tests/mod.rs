@@ -157,6 +157,7 @@ fn settings(url: &str) -> config::Issuer {
         keys: KeySource::Discovery,
         insecure: false,
         max_stale: Duration::from_secs(24 * 3600),
+        introspection: None,
     }
 }
 

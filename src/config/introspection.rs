@@ -1,0 +1,445 @@
+//! What an issuer says about introspection (RFC 7662), and what routes ask of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::Uri;
+
+use super::reading::{Fields, Reading};
+use super::server::{path, set};
+use super::value::{self, count, located, parsed, text, wait, word};
+use super::yaml::{Node, Value};
+use super::{Config, Issuer, KeySource, Located, Place, Problem, Route, network};
+
+/// How an issuer is asked about tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Introspection {
+    /// The endpoint (RFC 7662 §2); `None` if the issuer's metadata names it.
+    pub endpoint: Option<Located<String>>,
+    /// The client id of the gateway at this issuer (RFC 6749 §2.2).
+    pub client_id: String,
+    /// How the gateway proves that it is that client.
+    pub proof: ClientProof,
+    /// About which tokens the issuer is asked.
+    pub tokens: Introspected,
+    /// How long an answer about a good token is used, never past its `exp`. Default 60 s; 0 asks
+    /// again for every request.
+    pub cache: Duration,
+    /// How long an answer about a bad token is used. Default 5 s; 0 asks again for every request.
+    pub negative_cache: Duration,
+    /// For a whole exchange. Default 5 s.
+    pub timeout: Duration,
+    /// How many questions may be under way at once. Default 32.
+    pub concurrency: usize,
+    /// Whether answers must be signed (RFC 9701). Default false.
+    pub signed: bool,
+}
+
+/// How a client proves who it is (RFC 6749 §2.3, RFC 7523 §2.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientProof {
+    /// `client_secret_basic`: id and secret in the `Authorization` field.
+    Basic {
+        /// The secret.
+        secret: Secret,
+        /// Whether id and secret are form-encoded first, as RFC 6749 §2.3.1 wants. Default true.
+        is_encoded: bool,
+    },
+    /// `client_secret_post`: id and secret in the form.
+    Post(Secret),
+    /// `private_key_jwt`: an assertion that is signed for each question.
+    PrivateKey {
+        /// A PEM file.
+        key: Located<PathBuf>,
+        /// The `kid` under which the issuer knows the key.
+        kid: Option<String>,
+    },
+}
+
+/// About which tokens an issuer is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Introspected {
+    /// Those that are not JWTs; and JWTs on routes that say so.
+    Opaque,
+    /// JWTs on routes that say so, and no others.
+    Routes,
+    /// All. JWTs are verified first.
+    Always,
+    /// All, and JWTs are not verified: the issuer's keys are not fetched.
+    Only,
+}
+
+/// Text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Secret(..)")
+    }
+}
+
+impl Introspection {
+    /// Whether opaque tokens are shown to this issuer.
+    #[must_use]
+    pub fn takes_opaque(&self) -> bool {
+        match self.tokens {
+            Introspected::Opaque | Introspected::Always | Introspected::Only => true,
+            Introspected::Routes => false,
+        }
+    }
+
+    /// Whether the issuer's keys are used: for tokens, or for signed answers.
+    #[must_use]
+    pub fn needs_keys(&self) -> bool {
+        self.signed || self.tokens != Introspected::Only
+    }
+}
+
+/// The introspection of an issuer whose other keys are read already. An issuer that does not say
+/// its URL is known by its endpoint's, which no token can name.
+pub(super) fn introspection(reading: &mut Reading<'_>, fields: &Fields<'_>, issuer: &mut Issuer) {
+    let endpoint = fields.find(reading, "introspection").and_then(|node| {
+        if let Value::Bool(true) = node.value {
+            Some(None)
+        } else {
+            url(reading, node, issuer).map(Some)
+        }
+    });
+    let has_url = fields.key_at("url").is_some();
+    let tokens = fields.read(reading, "introspect", tokens);
+    let proof = proof(reading, fields, issuer);
+    let client_id = fields.read(reading, "client_id", text);
+    let mut found = Introspection {
+        endpoint: None,
+        client_id: String::new(),
+        proof: ClientProof::Post(Secret(String::new())),
+        tokens: tokens.unwrap_or(if has_url { Introspected::Opaque } else { Introspected::Only }),
+        cache: Duration::from_secs(60),
+        negative_cache: Duration::from_secs(5),
+        timeout: Duration::from_secs(5),
+        concurrency: 32,
+        signed: super::server::flag(reading, fields, "introspection_signed"),
+    };
+    set(&mut found.cache, fields.read(reading, "cache", value::duration));
+    set(&mut found.negative_cache, fields.read(reading, "negative_cache", value::duration));
+    set(&mut found.timeout, fields.read(reading, "introspection_timeout", wait));
+    set(&mut found.concurrency, fields.read(reading, "introspection_concurrency", places));
+    if fields.key_at("introspection").is_none() {
+        return refuse_strays(reading, fields, issuer);
+    }
+    let missing = [("client_id", client_id.is_some())];
+    missing
+        .iter()
+        .filter(|(_, there)| !there)
+        .for_each(|(key, _)| lacks(reading, fields, issuer, key));
+    let (Some(endpoint), Some(client_id), Some(proof)) = (endpoint, client_id, proof) else {
+        return;
+    };
+    found = Introspection { endpoint, client_id, proof, ..found };
+    check_url(reading, fields, issuer, &found);
+    check_sources(reading, fields, issuer, &found);
+    if let (false, Some(endpoint)) = (has_url, &found.endpoint) {
+        issuer.url = endpoint.clone();
+    }
+    issuer.introspection = Some(found);
+}
+
+/// Settings of what is not there would be ignored.
+fn refuse_strays(reading: &mut Reading<'_>, fields: &Fields<'_>, issuer: &Issuer) {
+    for key in OWN {
+        let Some(at) = fields.key_at(key) else { continue };
+        let message = format!("`{key}` of issuer `{}` belongs to `introspection`", *issuer.name);
+        reading.note(
+            Problem::new("E014", at, message)
+                .label("there is no `introspection`")
+                .help("write `introspection: https://...`, or `true` if the metadata names it"),
+        );
+    }
+}
+
+fn lacks(reading: &mut Reading<'_>, fields: &Fields<'_>, issuer: &Issuer, key: &str) {
+    if fields.key_at(key).is_some() {
+        return;
+    }
+    let at = fields.key_at("introspection").unwrap_or(issuer.name.at);
+    let message = format!("issuer `{}` has no `{key}`", *issuer.name);
+    reading.note(
+        Problem::new("E007", at, message)
+            .label(format!("`{key}` is missing"))
+            .help("an issuer answers clients that it knows (RFC 7662 section 2.1)"),
+    );
+}
+
+/// The endpoint: https, or http to this machine, or `insecure: true`.
+fn url(reading: &mut Reading<'_>, node: &Node, issuer: &Issuer) -> Option<Located<String>> {
+    let url: Uri = parsed(reading, node, "a URL, or `true`", network::parse_url)?;
+    if network::is_exposed(&url) && !issuer.insecure {
+        let message = format!("tokens would be shown to issuer `{}` over plain http", *issuer.name);
+        reading.note(
+            Problem::new("E021", node.at, message)
+                .label("whoever is on the way could read them, and answer")
+                .help("use https, or write `insecure: true` in the issuer for tests"),
+        );
+    }
+    located(reading, node)
+}
+
+fn tokens(reading: &mut Reading<'_>, node: &Node) -> Option<Introspected> {
+    let words = [
+        ("opaque", Introspected::Opaque),
+        ("routes", Introspected::Routes),
+        ("always", Introspected::Always),
+        ("only", Introspected::Only),
+    ];
+    word(reading, node, &words)
+}
+
+fn places(reading: &mut Reading<'_>, node: &Node) -> Option<usize> {
+    count(reading, node, 1, 10_000).and_then(|found| usize::try_from(found).ok())
+}
+
+/// How the gateway authenticates: `client_auth`, or what the other keys suggest.
+fn proof(reading: &mut Reading<'_>, fields: &Fields<'_>, issuer: &Issuer) -> Option<ClientProof> {
+    let secret = fields.read(reading, "client_secret", |r, node| secret(r, fields, node));
+    let key = fields.read(reading, "client_key", path);
+    let kid = fields.read(reading, "client_key_id", text);
+    let encoding = [("form", true), ("raw", false)];
+    let is_encoded = fields
+        .read(reading, "client_secret_encoding", |r, node| word(r, node, &encoding))
+        .unwrap_or(true);
+    let usual =
+        if fields.key_at("client_key").is_some() { Method::PrivateKey } else { Method::Basic };
+    let method =
+        fields.read(reading, "client_auth", |r, node| word(r, node, &METHODS)).unwrap_or(usual);
+    if fields.key_at("introspection").is_some() {
+        refuse_unused(reading, fields, issuer, method);
+        lacks(reading, fields, issuer, method.needs());
+    }
+    Some(match method {
+        Method::Basic => ClientProof::Basic { secret: secret?, is_encoded },
+        Method::Post => ClientProof::Post(secret?),
+        Method::PrivateKey => ClientProof::PrivateKey { key: key?, kid },
+    })
+}
+
+/// The ways to authenticate, as the registry of RFC 8414 section 7.1.1 calls them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Method {
+    Basic,
+    Post,
+    PrivateKey,
+}
+
+const METHODS: [(&str, Method); 3] = [
+    ("client_secret_basic", Method::Basic),
+    ("client_secret_post", Method::Post),
+    ("private_key_jwt", Method::PrivateKey),
+];
+
+impl Method {
+    fn needs(self) -> &'static str {
+        match self {
+            Self::Basic | Self::Post => "client_secret",
+            Self::PrivateKey => "client_key",
+        }
+    }
+
+    fn ignores(self) -> &'static [&'static str] {
+        match self {
+            Self::Basic => &["client_key", "client_key_id"],
+            Self::Post => &["client_key", "client_key_id", "client_secret_encoding"],
+            Self::PrivateKey => &["client_secret", "client_secret_encoding"],
+        }
+    }
+}
+
+fn refuse_unused(reading: &mut Reading<'_>, fields: &Fields<'_>, issuer: &Issuer, method: Method) {
+    for key in method.ignores() {
+        let Some(at) = fields.key_at(key) else { continue };
+        let message = format!("issuer `{}` does not use `{key}`", *issuer.name);
+        let label = format!("authentication is by `{}`", method.needs());
+        reading.note(Problem::new("E014", at, message).label(label).help("delete one of them"));
+    }
+}
+
+/// A secret: whatever is wrong with it or near it, no message shows it.
+fn secret(reading: &mut Reading<'_>, fields: &Fields<'_>, node: &Node) -> Option<Secret> {
+    let at = fields.key_at("client_secret").unwrap_or(node.at);
+    if !node.expanded {
+        reading.conceal(node.at);
+    }
+    match &node.value {
+        Value::Text(text) if !text.is_empty() => {
+            if !node.expanded {
+                reading.note(written_secret(at));
+            }
+            Some(Secret(text.clone()))
+        }
+        Value::Unset => None,
+        Value::Text(_)
+        | Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::List(_)
+        | Value::Map(_) => {
+            let problem = Problem::new("E006", at, "`client_secret` is not text, or is empty");
+            reading.note(problem.label("numbers need quotes"));
+            None
+        }
+    }
+}
+
+fn written_secret(at: Place) -> Problem {
+    Problem::new("A102", at, "a secret is written in the file")
+        .label("whoever reads the file can use it")
+        .help("`client_secret: ${file:/run/secrets/introspect}`, or an environment variable")
+}
+
+/// Whoever verifies tokens, or discovers, must know what tokens and metadata call the issuer.
+fn check_url(
+    reading: &mut Reading<'_>,
+    fields: &Fields<'_>,
+    issuer: &Issuer,
+    found: &Introspection,
+) {
+    if fields.key_at("url").is_some() || (found.endpoint.is_some() && !found.needs_keys()) {
+        return;
+    }
+    let message = format!("issuer `{}` has no `url`", *issuer.name);
+    let mut needing = ["introspect", "introspection_signed", "introspection"].into_iter();
+    let at = needing.find_map(|key| fields.key_at(key)).unwrap_or(issuer.name.at);
+    reading.note(
+        Problem::new("E007", at, message)
+            .label("this needs the issuer's `url`")
+            .help("the issuer identifier: what its tokens and metadata call it, to the letter"),
+    );
+}
+
+/// Metadata that is not read cannot name the endpoint, and keys that nothing verifies are a
+/// misunderstanding.
+fn check_sources(
+    reading: &mut Reading<'_>,
+    fields: &Fields<'_>,
+    issuer: &Issuer,
+    found: &Introspection,
+) {
+    let is_discovered = matches!(issuer.keys, KeySource::Discovery | KeySource::Metadata(_));
+    let at = fields.key_at("introspection").unwrap_or(issuer.name.at);
+    if found.endpoint.is_none() && !is_discovered {
+        let message = format!("nothing says where issuer `{}` answers", *issuer.name);
+        reading.note(
+            Problem::new("E025", at, message)
+                .label("`true` means that the metadata says it, and none is read")
+                .help("write the endpoint's URL"),
+        );
+    }
+    let unused = ["jwks", "jwks_url"].into_iter().find_map(|key| fields.key_at(key));
+    if let Some(at) = unused.filter(|_| !found.needs_keys()) {
+        let message = format!("nothing uses the keys of issuer `{}`", *issuer.name);
+        reading.note(
+            Problem::new("E014", at, message)
+                .label("its tokens are introspected only")
+                .help("delete it, or write `introspect: opaque` to verify JWTs"),
+        );
+    }
+}
+
+/// What issuers and routes must agree on.
+pub(super) fn check(reading: &mut Reading<'_>, config: &Config) {
+    check_opaque(reading, config);
+    for route in &config.routes {
+        check_route(reading, config, route);
+    }
+}
+
+/// An opaque token does not say whose it is, and showing it to one issuer after the other would
+/// give each the tokens of the others (RFC 7662 §4).
+fn check_opaque(reading: &mut Reading<'_>, config: &Config) {
+    let takes =
+        |issuer: &&Issuer| issuer.introspection.as_ref().is_some_and(Introspection::takes_opaque);
+    let mut takers = config.issuers.iter().filter(takes);
+    let Some(first) = takers.next() else { return };
+    for other in takers {
+        let message = format!("opaque tokens could be of `{}` or `{}`", *first.name, *other.name);
+        reading.note(
+            Problem::new("E026", other.name.at, message)
+                .label("would be asked about them, too")
+                .also(first.name.at, "is asked about them")
+                .help("write `introspect: routes` in the issuer whose tokens are all JWTs"),
+        );
+    }
+}
+
+fn check_route(reading: &mut Reading<'_>, config: &Config, route: &Route) {
+    let Some(at) = route.introspect else { return };
+    let pattern = &route.pattern.text;
+    let (able, unable): (Vec<_>, Vec<_>) =
+        config.issuers.iter().partition(|issuer| issuer.introspection.is_some());
+    if able.is_empty() {
+        let message = format!("{pattern} asks for introspection, and no issuer offers it");
+        reading.note(
+            Problem::new("E025", at, message)
+                .label("no token would ever do")
+                .help("write `introspection: https://...` in the issuer"),
+        );
+        return;
+    }
+    for issuer in unable {
+        let message = format!("{pattern} refuses the tokens of issuer `{}`", *issuer.name);
+        reading.note(
+            Problem::new("A150", at, message)
+                .label("that issuer cannot be asked")
+                .also(issuer.name.at, "has no `introspection`")
+                .help("give it one, or write `# scopegate: allow A150` if that is meant"),
+        );
+    }
+}
+
+/// The keys that mean nothing without `introspection`.
+const OWN: [&str; 12] = [
+    "introspect",
+    "client_id",
+    "client_secret",
+    "client_secret_encoding",
+    "client_auth",
+    "client_key",
+    "client_key_id",
+    "cache",
+    "negative_cache",
+    "introspection_timeout",
+    "introspection_concurrency",
+    "introspection_signed",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::language::ISSUER;
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let secret = Secret::from("p@ss".to_owned());
+        assert!(!format!("{secret:?}").contains("p@ss"));
+        assert_eq!(secret.reveal(), "p@ss");
+    }
+
+    #[test]
+    fn every_key_is_one_of_the_language() {
+        assert!(OWN.iter().all(|key| ISSUER.key(key).is_some()));
+    }
+}
