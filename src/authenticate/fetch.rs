@@ -35,8 +35,7 @@ pub(super) struct Fetcher {
     size_limit: usize,
 }
 
-/// A form to be posted.
-#[derive(Debug)]
+/// A form to be posted. It holds secrets, so it cannot be written out.
 pub(super) struct Form {
     pub(super) fields: String,
     /// The client's credentials, if they are not in the form.

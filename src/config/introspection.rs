@@ -430,12 +430,148 @@ const OWN: [&str; 12] = [
 mod tests {
     use super::*;
     use crate::config::language::ISSUER;
+    use crate::config::{Variables, load_text};
 
     #[test]
     fn a_secret_is_not_shown() {
         let secret = Secret::from("p@ss".to_owned());
         assert!(!format!("{secret:?}").contains("p@ss"));
         assert_eq!(secret.reveal(), "p@ss");
+    }
+
+    /// The problems of an issuer with these settings, rendered, and their codes.
+    fn problems(settings: &str, more: &str) -> (String, Vec<&'static str>) {
+        let text = format!(
+            "issuers:\n  main: {{ audience: api, {settings} }}\n{more}\
+             upstream: http://127.0.0.1:3000\nroutes:\n  /a: {{ GET: a }}\n"
+        );
+        let variables = Variables::default().with("SECRET", "s3cret");
+        let loaded = load_text("gateway.yaml", &text, &variables);
+        let codes = loaded.problems.0.iter().map(|problem| problem.code).collect();
+        (loaded.problems.render(&loaded.sources, false), codes)
+    }
+
+    fn codes(settings: &str) -> Vec<&'static str> {
+        problems(settings, "").1
+    }
+
+    const CLIENT: &str = "client_id: gw, client_secret: \"${SECRET}\"";
+
+    #[test]
+    fn what_is_complete_is_accepted() {
+        for settings in [
+            "introspection: https://as/i",
+            "introspection: http://127.0.0.1:1/i",
+            "url: https://as, introspection: true",
+            "url: https://as, introspection: true, metadata_url: https://as/m",
+            "url: https://as, introspection: https://as/i, jwks_url: https://as/k",
+            "url: https://as, introspection: https://as/i, introspect: routes, cache: 0s",
+            "introspection: https://as/i, client_auth: client_secret_post, negative_cache: 1s",
+        ] {
+            assert_eq!(codes(&format!("{settings}, {CLIENT}")), [""; 0], "{settings}");
+        }
+        assert!(codes("introspection: https://as/i, client_id: a, client_key: k.pem").is_empty());
+    }
+
+    #[test]
+    fn what_is_missing_or_of_no_use_is_told() {
+        for (settings, expected) in [
+            ("introspection: https://as/i", "E007 E007"),
+            ("introspection: https://as/i, client_id: a", "E007"),
+            ("introspection: https://as/i, client_id: a, client_auth: private_key_jwt", "E007"),
+            ("url: https://as, client_id: a, cache: 5s, introspect: always", "E014 E014 E014"),
+        ] {
+            assert_eq!(codes(settings).join(" "), expected, "{settings}");
+        }
+        for (settings, expected) in [
+            ("introspection: true", "E007"),
+            ("introspection: false, url: https://as", "E006"),
+            ("introspection: https://as/i?x=1", "E022"),
+            ("introspection: http://as/i", "E021"),
+            ("introspection: https://as/i, introspect: always", "E007"),
+            ("introspection: https://as/i, introspection_signed: true", "E007"),
+            ("introspection: true, url: https://as, jwks_url: https://as/k", "E025"),
+            ("introspection: https://as/i, jwks_url: https://as/k", "E014"),
+            (
+                "introspection: https://as/i, client_key: k.pem, client_auth: client_secret_post",
+                "E014",
+            ),
+            ("introspection: https://as/i, client_auth: basic", "E008"),
+            ("introspection: https://as/i, introspect: sometimes", "E008"),
+            ("introspection: https://as/i, introspection_timeout: 0s", "E061"),
+            ("introspection: https://as/i, introspection_concurrency: 0", "E061"),
+            ("introspection: https://as/i, cache: 60", "E060"),
+        ] {
+            let found = codes(&format!("{settings}, {CLIENT}"));
+            assert_eq!(found.join(" "), expected, "{settings}");
+        }
+        assert_eq!(
+            codes(&format!("introspection: https://as/i, insecure: true, {CLIENT}")),
+            ["A101"]
+        );
+    }
+
+    #[test]
+    fn plain_http_is_told_with_its_place() {
+        let (text, _) = problems(&format!("introspection: http://as/i, {CLIENT}"), "");
+        let expected = "\
+error[E021]: tokens would be shown to issuer `main` over plain http
+ --> gateway.yaml:2:41
+  |
+2 |   main: { audience: api, introspection: http://as/i, client_id: gw, client_secret: \"${SECRET}\" }
+  |                                         ^^^^^^^^^^^ whoever is on the way could read them, and answer
+  |
+  = help: use https, or write `insecure: true` in the issuer for tests     (scopegate help E021)
+
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn one_issuer_is_asked_about_opaque_tokens() {
+        let more = format!(
+            "  two: {{ audience: api, url: https://b, introspection: https://b/i, {CLIENT} }}\n"
+        );
+        let one = format!("introspection: https://as/i, {CLIENT}");
+        let (text, found) = problems(&one, &more);
+        assert_eq!(found, ["E026"]);
+        assert!(text.contains("opaque tokens could be of `main` or `two`"), "{text}");
+        assert!(text.contains("gateway.yaml:3:3"), "{text}");
+        let more = more.replace("url:", "introspect: routes, url:");
+        assert_eq!(problems(&one, &more).1, [""; 0]);
+    }
+
+    #[test]
+    fn a_route_asks_issuers_that_can_be_asked() {
+        let route = |issuers: &str| {
+            let text = format!(
+                "issuers: {{ {issuers} }}\nupstream: http://127.0.0.1:3000\nroutes:\n  \
+                 /pay: {{ introspect: always, GET: a }}\n"
+            );
+            let variables = Variables::default().with("SECRET", "s3cret");
+            let loaded = load_text("gateway.yaml", &text, &variables);
+            loaded.problems.0.iter().map(|problem| problem.code).collect::<Vec<_>>()
+        };
+        let able = format!("a: {{ audience: api, introspection: https://as/i, {CLIENT} }}");
+        assert_eq!(route(&able), [""; 0]);
+        assert_eq!(route("b: { audience: api, url: https://b }"), ["E025"]);
+        assert_eq!(route(&format!("{able}, b: {{ audience: api, url: https://b }}")), ["A150"]);
+    }
+
+    /// A message shows its whole line: the secret must not be on it.
+    #[test]
+    fn a_secret_in_the_file_is_warned_of_and_not_shown() {
+        let (text, found) =
+            problems("introspection: https://as/i, client_id: gw, client_secret: hunter2", "");
+        assert_eq!(found, ["A102"]);
+        assert!(text.contains("client_secret: *******"), "{text}");
+        for secret in ["1234567", "[hunter2]", "'hunter2', cache: 60", "hunter2, bogus: 1"] {
+            let settings =
+                format!("introspection: http://as/i, client_id: a, client_secret: {secret}");
+            let (text, found) = problems(&settings, "");
+            assert!(found.len() >= 2, "{found:?}");
+            assert!(!text.contains("hunter2") && !text.contains("1234567"), "{text}");
+        }
     }
 
     #[test]

@@ -68,8 +68,8 @@ impl Endpoint {
     }
 }
 
-/// A question about one token.
-#[derive(Clone, Copy, Debug)]
+/// A question about one token, which is a secret, so it cannot be written out.
+#[derive(Clone, Copy)]
 pub(super) struct Question<'q> {
     pub(super) token: &'q str,
     pub(super) hash: TokenHash,
