@@ -57,20 +57,12 @@ impl Issuer {
         let preset = presets::find(&config.preset).ok_or_else(|| unknown_preset(config))?;
         let reading = Reading::new(config, preset, headers);
         let watchers = Arc::new(Watchers::new(metrics, reading.issuer()));
-        let introspector = config.introspection.as_ref().map(|settings| {
-            Introspector::new(config, settings, clock, metrics).map_err(|problem| *problem)
-        });
-        let keyring = match &config.keys {
-            _ if needs_nothing(config) => Keyring::fixed(Vec::new(), clock),
-            KeySource::Discovery | KeySource::Metadata(_) | KeySource::Url(_) => {
-                Keyring::new(config.max_stale, clock)
-            }
-            KeySource::File(path) => {
-                let keys = key_file::read(path, &config.algorithms).map_err(|problem| *problem)?;
-                watchers.skipped(keys.skipped);
-                Keyring::fixed(keys.usable, clock)
-            }
-        };
+        let introspector = config
+            .introspection
+            .as_ref()
+            .map(|settings| Introspector::new(config, settings, clock, metrics));
+        let introspector = introspector.transpose().map_err(|problem| *problem)?;
+        let keyring = keyring(config, clock, &watchers).map_err(|problem| *problem)?;
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             config: config.clone(),
@@ -80,7 +72,7 @@ impl Issuer {
             tally: Tally::new(metrics, reading.issuer()),
             reading,
             watchers,
-            introspector: introspector.transpose()?,
+            introspector,
             task: OnceLock::new(),
         })
     }
@@ -138,8 +130,10 @@ impl Issuer {
 
     /// Where to fetch keys or the name of an endpoint; `None` if neither is to be fetched.
     fn place(&self) -> Option<Place> {
+        if needs_nothing(&self.config) {
+            return None;
+        }
         match &self.config.keys {
-            _ if needs_nothing(&self.config) => None,
             KeySource::Discovery => Some(Place::Metadata(metadata::well_known(self.url()).into())),
             KeySource::Metadata(url) => Some(Place::Metadata(vec![url.value.clone()])),
             KeySource::Url(url) => Some(Place::Keys(url.value.clone())),
@@ -303,6 +297,27 @@ pub struct IssuerStatus {
     /// Why the last refresh failed, if it did. No secret and no text from the issuer, except for
     /// the name that it gives itself if that is not the configured one.
     pub problem: Option<String>,
+}
+
+/// The issuer's keys: those of its file, or room for those that will be fetched.
+fn keyring(
+    config: &config::Issuer,
+    clock: &Clock,
+    watchers: &Watchers,
+) -> Result<Keyring, Box<Problem>> {
+    if needs_nothing(config) {
+        return Ok(Keyring::fixed(Vec::new(), clock));
+    }
+    match &config.keys {
+        KeySource::Discovery | KeySource::Metadata(_) | KeySource::Url(_) => {
+            Ok(Keyring::new(config.max_stale, clock))
+        }
+        KeySource::File(path) => {
+            let keys = key_file::read(path, &config.algorithms)?;
+            watchers.skipped(keys.skipped);
+            Ok(Keyring::fixed(keys.usable, clock))
+        }
+    }
 }
 
 /// Whether the issuer's keys verify anything.

@@ -170,8 +170,8 @@ impl Authenticator {
 
 /// Counts a refusal that is about the token.
 fn counted(issuer: &Issuer, rejection: Rejection) -> Rejection {
-    match rejection {
-        Rejection::Token(fault) => issuer.tally().refuse(fault),
-        unknown => unknown,
+    if let Rejection::Token(fault) = rejection {
+        return issuer.tally().refuse(fault);
     }
+    rejection
 }

@@ -91,7 +91,7 @@ impl Key {
         let rsa = match &der {
             PrivateKeyDer::Pkcs8(_) => RsaKeyPair::from_pkcs8(bytes).ok(),
             PrivateKeyDer::Pkcs1(_) => RsaKeyPair::from_der(bytes).ok(),
-            _ => None,
+            PrivateKeyDer::Sec1(_) | _ => None,
         };
         if let Some(pair) = rsa {
             return Some(("RS256", Self::Rsa(pair)));
@@ -122,7 +122,7 @@ fn ecdsa(curve: &'static EcdsaSigningAlgorithm, der: &PrivateKeyDer<'_>) -> Opti
     let pair = match der {
         PrivateKeyDer::Pkcs8(_) => EcdsaKeyPair::from_pkcs8(curve, bytes).ok(),
         PrivateKeyDer::Sec1(_) => EcdsaKeyPair::from_private_key_der(curve, bytes).ok(),
-        _ => None,
+        PrivateKeyDer::Pkcs1(_) | _ => None,
     };
     pair.map(Key::Ecdsa)
 }
