@@ -8,7 +8,7 @@ use tokio::task::AbortHandle;
 
 use super::claims::Checks;
 use super::fetch::Fetcher;
-use super::introspect::Introspector;
+use super::introspect::{Introspector, needs_keys, needs_nothing};
 use super::key_set::{Found, KeySet};
 use super::keyring::{Asked, Keyring};
 use super::reading::Reading;
@@ -16,11 +16,9 @@ use super::refresh::{Place, Refresher};
 use super::tally::Tally;
 use super::token::Jws;
 use super::watchers::Watchers;
-use super::{Scrutiny, key_file, keys, metadata, presets};
+use super::{key_file, keys, metadata, presets};
 use crate::clock::{Clock, Now};
-use crate::config::{
-    self, ClientProof, IdentityHeader, Introspected, Introspection, KeySource, Problem,
-};
+use crate::config::{self, ClientProof, IdentityHeader, KeySource, Problem};
 use crate::identity::Identity;
 use crate::record::metrics::Metrics;
 use crate::rejection::{Rejection, TokenFault};
@@ -178,29 +176,6 @@ impl Issuer {
         self.introspector.as_ref()
     }
 
-    /// Whether opaque tokens are shown to it.
-    pub(super) fn takes_opaque(&self) -> bool {
-        self.introspector.as_ref().is_some_and(Introspector::takes_opaque)
-    }
-
-    /// Whether its JWTs are verified with its keys.
-    pub(super) fn verifies(&self) -> bool {
-        self.tokens() != Some(Introspected::Only)
-    }
-
-    /// Whether a JWT that was verified needs its answer besides. On a route that asks for one every
-    /// issuer is asked, also those that cannot be.
-    pub(super) fn wants_answer(&self, scrutiny: Scrutiny) -> bool {
-        match scrutiny {
-            Scrutiny::Introspect => true,
-            Scrutiny::Usual => self.tokens() == Some(Introspected::Always),
-        }
-    }
-
-    fn tokens(&self) -> Option<Introspected> {
-        self.introspector.as_ref().map(Introspector::tokens)
-    }
-
     /// What its tokens must say.
     pub(super) fn checks(&self) -> &Checks {
         &self.checks
@@ -318,17 +293,6 @@ fn keyring(
             Ok(Keyring::fixed(keys.usable, clock))
         }
     }
-}
-
-/// Whether the issuer's keys verify anything.
-fn needs_keys(config: &config::Issuer) -> bool {
-    config.introspection.as_ref().is_none_or(Introspection::needs_keys)
-}
-
-/// Whether nothing is fetched in the background: it is only asked, and known where.
-fn needs_nothing(config: &config::Issuer) -> bool {
-    let is_placed = config.introspection.as_ref().is_some_and(|found| found.endpoint.is_some());
-    is_placed && !needs_keys(config)
 }
 
 fn unknown_preset(config: &config::Issuer) -> Problem {

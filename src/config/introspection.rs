@@ -1,15 +1,20 @@
 //! What an issuer says about introspection (RFC 7662), and what routes ask of it.
 
+mod agreement;
+mod client;
+
+pub(super) use agreement::check;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
 
 use super::reading::{Fields, Reading};
-use super::server::{path, set};
+use super::server::{flag, set};
 use super::value::{self, count, located, parsed, text, wait, word};
 use super::yaml::{Node, Value};
-use super::{Config, Issuer, KeySource, Located, Place, Problem, Route, network};
+use super::{Issuer, KeySource, Located, Problem, network};
 
 /// How an issuer is asked about tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,50 +118,46 @@ impl Introspection {
 /// The introspection of an issuer whose other keys are read already. An issuer that does not say
 /// its URL is known by its endpoint's, which no token can name.
 pub(super) fn introspection(reading: &mut Reading<'_>, fields: &Fields<'_>, issuer: &mut Issuer) {
-    let endpoint = fields.find(reading, "introspection").and_then(|node| {
-        if let Value::Bool(true) = node.value {
-            Some(None)
-        } else {
-            url(reading, node, issuer).map(Some)
-        }
-    });
     let has_url = fields.key_at("url").is_some();
-    let tokens = fields.read(reading, "introspect", tokens);
-    let proof = proof(reading, fields, issuer);
+    let endpoint = fields.read(reading, "introspection", |r, node| endpoint(r, node, issuer));
     let client_id = fields.read(reading, "client_id", text);
-    let mut found = Introspection {
-        endpoint: None,
-        client_id: String::new(),
-        proof: ClientProof::Post(Secret(String::new())),
-        tokens: tokens.unwrap_or(if has_url { Introspected::Opaque } else { Introspected::Only }),
-        cache: Duration::from_secs(60),
-        negative_cache: Duration::from_secs(5),
-        timeout: Duration::from_secs(5),
-        concurrency: 32,
-        signed: super::server::flag(reading, fields, "introspection_signed"),
-    };
-    set(&mut found.cache, fields.read(reading, "cache", value::duration));
-    set(&mut found.negative_cache, fields.read(reading, "negative_cache", value::duration));
-    set(&mut found.timeout, fields.read(reading, "introspection_timeout", wait));
-    set(&mut found.concurrency, fields.read(reading, "introspection_concurrency", places));
+    let proof = client::proof(reading, fields, issuer);
+    let settings = settings(reading, fields, has_url);
     if fields.key_at("introspection").is_none() {
         return refuse_strays(reading, fields, issuer);
     }
-    let missing = [("client_id", client_id.is_some())];
-    missing
-        .iter()
-        .filter(|(_, there)| !there)
-        .for_each(|(key, _)| lacks(reading, fields, issuer, key));
+    client::lacks(reading, fields, issuer, "client_id");
     let (Some(endpoint), Some(client_id), Some(proof)) = (endpoint, client_id, proof) else {
         return;
     };
-    found = Introspection { endpoint, client_id, proof, ..found };
+    let found = Introspection { endpoint, client_id, proof, ..settings };
     check_url(reading, fields, issuer, &found);
     check_sources(reading, fields, issuer, &found);
     if let (false, Some(endpoint)) = (has_url, &found.endpoint) {
         issuer.url = endpoint.clone();
     }
     issuer.introspection = Some(found);
+}
+
+/// All but the endpoint and the client.
+fn settings(reading: &mut Reading<'_>, fields: &Fields<'_>, has_url: bool) -> Introspection {
+    let mut settings = Introspection {
+        endpoint: None,
+        client_id: String::new(),
+        proof: ClientProof::Post(Secret(String::new())),
+        tokens: if has_url { Introspected::Opaque } else { Introspected::Only },
+        cache: Duration::from_secs(60),
+        negative_cache: Duration::from_secs(5),
+        timeout: Duration::from_secs(5),
+        concurrency: 32,
+        signed: flag(reading, fields, "introspection_signed"),
+    };
+    set(&mut settings.tokens, fields.read(reading, "introspect", tokens));
+    set(&mut settings.cache, fields.read(reading, "cache", value::duration));
+    set(&mut settings.negative_cache, fields.read(reading, "negative_cache", value::duration));
+    set(&mut settings.timeout, fields.read(reading, "introspection_timeout", wait));
+    set(&mut settings.concurrency, fields.read(reading, "introspection_concurrency", places));
+    settings
 }
 
 /// Settings of what is not there would be ignored.
@@ -172,21 +173,16 @@ fn refuse_strays(reading: &mut Reading<'_>, fields: &Fields<'_>, issuer: &Issuer
     }
 }
 
-fn lacks(reading: &mut Reading<'_>, fields: &Fields<'_>, issuer: &Issuer, key: &str) {
-    if fields.key_at(key).is_some() {
-        return;
+/// The endpoint: https, or http to this machine, or `insecure: true`; `None` for `true`, which leaves
+/// it to the metadata.
+fn endpoint(
+    reading: &mut Reading<'_>,
+    node: &Node,
+    issuer: &Issuer,
+) -> Option<Option<Located<String>>> {
+    if let Value::Bool(true) = node.value {
+        return Some(None);
     }
-    let at = fields.key_at("introspection").unwrap_or(issuer.name.at);
-    let message = format!("issuer `{}` has no `{key}`", *issuer.name);
-    reading.note(
-        Problem::new("E007", at, message)
-            .label(format!("`{key}` is missing"))
-            .help("an issuer answers clients that it knows (RFC 7662 section 2.1)"),
-    );
-}
-
-/// The endpoint: https, or http to this machine, or `insecure: true`.
-fn url(reading: &mut Reading<'_>, node: &Node, issuer: &Issuer) -> Option<Located<String>> {
     let url: Uri = parsed(reading, node, "a URL, or `true`", network::parse_url)?;
     if network::is_exposed(&url) && !issuer.insecure {
         let message = format!("tokens would be shown to issuer `{}` over plain http", *issuer.name);
@@ -196,7 +192,7 @@ fn url(reading: &mut Reading<'_>, node: &Node, issuer: &Issuer) -> Option<Locate
                 .help("use https, or write `insecure: true` in the issuer for tests"),
         );
     }
-    located(reading, node)
+    located(reading, node).map(Some)
 }
 
 fn tokens(reading: &mut Reading<'_>, node: &Node) -> Option<Introspected> {
@@ -211,103 +207,6 @@ fn tokens(reading: &mut Reading<'_>, node: &Node) -> Option<Introspected> {
 
 fn places(reading: &mut Reading<'_>, node: &Node) -> Option<usize> {
     count(reading, node, 1, 10_000).and_then(|found| usize::try_from(found).ok())
-}
-
-/// How the gateway authenticates: `client_auth`, or what the other keys suggest.
-fn proof(reading: &mut Reading<'_>, fields: &Fields<'_>, issuer: &Issuer) -> Option<ClientProof> {
-    let secret = fields.read(reading, "client_secret", |r, node| secret(r, fields, node));
-    let key = fields.read(reading, "client_key", path);
-    let kid = fields.read(reading, "client_key_id", text);
-    let encoding = [("form", true), ("raw", false)];
-    let is_encoded = fields
-        .read(reading, "client_secret_encoding", |r, node| word(r, node, &encoding))
-        .unwrap_or(true);
-    let usual =
-        if fields.key_at("client_key").is_some() { Method::PrivateKey } else { Method::Basic };
-    let method =
-        fields.read(reading, "client_auth", |r, node| word(r, node, &METHODS)).unwrap_or(usual);
-    if fields.key_at("introspection").is_some() {
-        refuse_unused(reading, fields, issuer, method);
-        lacks(reading, fields, issuer, method.needs());
-    }
-    Some(match method {
-        Method::Basic => ClientProof::Basic { secret: secret?, is_encoded },
-        Method::Post => ClientProof::Post(secret?),
-        Method::PrivateKey => ClientProof::PrivateKey { key: key?, kid },
-    })
-}
-
-/// The ways to authenticate, as the registry of RFC 8414 section 7.1.1 calls them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Method {
-    Basic,
-    Post,
-    PrivateKey,
-}
-
-const METHODS: [(&str, Method); 3] = [
-    ("client_secret_basic", Method::Basic),
-    ("client_secret_post", Method::Post),
-    ("private_key_jwt", Method::PrivateKey),
-];
-
-impl Method {
-    fn needs(self) -> &'static str {
-        match self {
-            Self::Basic | Self::Post => "client_secret",
-            Self::PrivateKey => "client_key",
-        }
-    }
-
-    fn ignores(self) -> &'static [&'static str] {
-        match self {
-            Self::Basic => &["client_key", "client_key_id"],
-            Self::Post => &["client_key", "client_key_id", "client_secret_encoding"],
-            Self::PrivateKey => &["client_secret", "client_secret_encoding"],
-        }
-    }
-}
-
-fn refuse_unused(reading: &mut Reading<'_>, fields: &Fields<'_>, issuer: &Issuer, method: Method) {
-    for key in method.ignores() {
-        let Some(at) = fields.key_at(key) else { continue };
-        let message = format!("issuer `{}` does not use `{key}`", *issuer.name);
-        let label = format!("authentication is by `{}`", method.needs());
-        reading.note(Problem::new("E014", at, message).label(label).help("delete one of them"));
-    }
-}
-
-/// A secret: whatever is wrong with it or near it, no message shows it.
-fn secret(reading: &mut Reading<'_>, fields: &Fields<'_>, node: &Node) -> Option<Secret> {
-    let at = fields.key_at("client_secret").unwrap_or(node.at);
-    if !node.expanded {
-        reading.conceal(node.at);
-    }
-    match &node.value {
-        Value::Text(text) if !text.is_empty() => {
-            if !node.expanded {
-                reading.note(written_secret(at));
-            }
-            Some(Secret(text.clone()))
-        }
-        Value::Unset => None,
-        Value::Text(_)
-        | Value::Null
-        | Value::Bool(_)
-        | Value::Number(_)
-        | Value::List(_)
-        | Value::Map(_) => {
-            let problem = Problem::new("E006", at, "`client_secret` is not text, or is empty");
-            reading.note(problem.label("numbers need quotes"));
-            None
-        }
-    }
-}
-
-fn written_secret(at: Place) -> Problem {
-    Problem::new("A102", at, "a secret is written in the file")
-        .label("whoever reads the file can use it")
-        .help("`client_secret: ${file:/run/secrets/introspect}`, or an environment variable")
 }
 
 /// Whoever verifies tokens, or discovers, must know what tokens and metadata call the issuer.
@@ -355,57 +254,6 @@ fn check_sources(
             Problem::new("E014", at, message)
                 .label("its tokens are introspected only")
                 .help("delete it, or write `introspect: opaque` to verify JWTs"),
-        );
-    }
-}
-
-/// What issuers and routes must agree on.
-pub(super) fn check(reading: &mut Reading<'_>, config: &Config) {
-    check_opaque(reading, config);
-    for route in &config.routes {
-        check_route(reading, config, route);
-    }
-}
-
-/// An opaque token does not say whose it is, and showing it to one issuer after the other would
-/// give each the tokens of the others (RFC 7662 §4).
-fn check_opaque(reading: &mut Reading<'_>, config: &Config) {
-    let takes =
-        |issuer: &&Issuer| issuer.introspection.as_ref().is_some_and(Introspection::takes_opaque);
-    let mut takers = config.issuers.iter().filter(takes);
-    let Some(first) = takers.next() else { return };
-    for other in takers {
-        let message = format!("opaque tokens could be of `{}` or `{}`", *first.name, *other.name);
-        reading.note(
-            Problem::new("E026", other.name.at, message)
-                .label("would be asked about them, too")
-                .also(first.name.at, "is asked about them")
-                .help("write `introspect: routes` in the issuer whose tokens are all JWTs"),
-        );
-    }
-}
-
-fn check_route(reading: &mut Reading<'_>, config: &Config, route: &Route) {
-    let Some(at) = route.introspect else { return };
-    let pattern = &route.pattern.text;
-    let (able, unable): (Vec<_>, Vec<_>) =
-        config.issuers.iter().partition(|issuer| issuer.introspection.is_some());
-    if able.is_empty() {
-        let message = format!("{pattern} asks for introspection, and no issuer offers it");
-        reading.note(
-            Problem::new("E025", at, message)
-                .label("no token would ever do")
-                .help("write `introspection: https://...` in the issuer"),
-        );
-        return;
-    }
-    for issuer in unable {
-        let message = format!("{pattern} refuses the tokens of issuer `{}`", *issuer.name);
-        reading.note(
-            Problem::new("A150", at, message)
-                .label("that issuer cannot be asked")
-                .also(issuer.name.at, "has no `introspection`")
-                .help("give it one, or write `# scopegate: allow A150` if that is meant"),
         );
     }
 }

@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 
 use super::{OPAQUE, ROUTES};
 use crate::harness::introspection::Question;
+use crate::harness::issuer::Behaviour;
 use crate::harness::keys::decode;
 use crate::harness::token::unix_now;
-use crate::harness::{Backend, Harness, Issuer};
+use crate::harness::{Backend, Harness, Issuer, until, within};
 
 /// The one question about a good token.
 async fn question(settings: &str) -> (Harness, Question) {
@@ -176,4 +177,26 @@ async fn an_issuer_can_be_an_endpoint_and_nothing_else() {
     let jwt = t.get("/orders/1").bearer(&t.token().sign()).send().await;
     assert_eq!(t.line(&jwt).await["reason"], "unknown_issuer");
     assert_eq!(t.asked(), 2);
+}
+
+/// A request that comes before the metadata waits for it.
+#[tokio::test]
+async fn the_first_request_waits_for_the_metadata() {
+    let issuer = Issuer::start().await;
+    let url = issuer.url();
+    issuer.set_metadata(json!({
+        "issuer": url, "jwks_uri": format!("{url}/jwks"),
+        "introspection_endpoint": format!("{url}/introspect"),
+    }));
+    issuer.behave(Behaviour::Held);
+    let yaml = format!(
+        "issuers: {{ main: {{ url: '{{issuer}}', audience: https://api.example.com, client_id: gw, \
+         client_secret: s, introspection: true }} }}\n{ROUTES}"
+    );
+    let t = Harness::launch(&yaml, issuer, Backend::start().await).await;
+    t.knows(&json!({}));
+    let call = tokio::spawn(t.get("/orders/1").bearer(OPAQUE).send());
+    until("the metadata to be asked for", async || !t.issuer.requests().is_empty()).await;
+    t.issuer.release();
+    assert_eq!(within(call).await.unwrap().status(), 200);
 }

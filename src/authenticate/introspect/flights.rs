@@ -30,11 +30,12 @@ pub(super) enum Joined {
 }
 
 /// The end of one flight. However it ends, nobody waits for it any longer, and the next who asks
-/// begins another.
+/// finds the kept result or begins another.
 pub(super) struct Landing {
     flights: Flights,
     hash: TokenHash,
     told: watch::Sender<Option<Outcome>>,
+    outcome: Option<Outcome>,
 }
 
 impl Flights {
@@ -63,7 +64,7 @@ impl Flights {
         let (told, flight) = watch::channel(None);
         aloft.insert(hash, flight.clone());
         drop(aloft);
-        launch(Landing { flights: self.clone(), hash, told });
+        launch(Landing { flights: self.clone(), hash, told, outcome: None });
         Joined::Waits(flight)
     }
 }
@@ -83,16 +84,17 @@ impl Joined {
 
 impl Landing {
     /// Tells all who wait.
-    pub(super) fn land(self, outcome: Outcome) {
-        // Whoever asks from now on finds the kept result, or begins anew.
-        lock(&self.flights.aloft).remove(&self.hash);
-        self.told.send_replace(Some(outcome));
+    pub(super) fn land(mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
     }
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
         lock(&self.flights.aloft).remove(&self.hash);
+        if let Some(outcome) = self.outcome.take() {
+            self.told.send_replace(Some(outcome));
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! no answer with it.
 
 mod answer;
+mod asked;
 mod assertion;
 mod credentials;
 mod flights;
@@ -15,6 +16,7 @@ mod judge;
 mod results;
 mod signed;
 
+pub(super) use asked::{needs_keys, needs_nothing};
 pub(super) use results::Until;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -34,7 +36,7 @@ use super::issuer::Issuer;
 use super::verdicts::{Ground, TokenHash, Verdict, Verdicts};
 use super::watchers::Requests;
 use crate::clock::{Clock, Now};
-use crate::config::{self, Introspected, Problem};
+use crate::config::{self, Problem};
 use crate::identity::Identity;
 use crate::record::metrics::Metrics;
 use crate::rejection::{Rejection, TokenFault};
@@ -118,19 +120,17 @@ impl Introspector {
         self.settings.endpoint.is_none().then(|| Arc::clone(&self.endpoint))
     }
 
-    /// About which tokens the issuer is asked.
-    pub(super) fn tokens(&self) -> Introspected {
-        self.settings.tokens
-    }
-
-    /// Whether opaque tokens are shown to this issuer.
-    pub(super) fn takes_opaque(&self) -> bool {
-        self.settings.takes_opaque()
+    /// Where to ask, waiting for the first reading of the metadata if it is under way.
+    async fn endpoint(&self, issuer: &Issuer) -> Result<Arc<String>, Fault> {
+        if self.endpoint.0.load().is_none() {
+            drop(issuer.keyring.usable_soon(self.clock.now()).await);
+        }
+        self.endpoint.0.load_full().ok_or(Fault::Invalid(NO_ENDPOINT))
     }
 
     /// One call. Says nothing of the token but what the issuer said.
     async fn call(&self, issuer: &Issuer, token: &str) -> Result<Answer, Fault> {
-        let endpoint = self.endpoint.0.load_full().ok_or(Fault::Invalid(NO_ENDPOINT))?;
+        let endpoint = self.endpoint(issuer).await?;
         let accept = if self.settings.signed { signed::MEDIA_TYPE } else { "application/json" };
         let form = self.credentials.form(token, accept, self.clock.now())?;
         let Document { body, .. } = self.fetcher.post(&endpoint, form).await?;

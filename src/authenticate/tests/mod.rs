@@ -2,6 +2,7 @@
 
 mod bypasses;
 mod claims;
+mod fetch;
 mod identity;
 mod issuer;
 mod jwt;
