@@ -80,7 +80,8 @@ impl Watchers {
         self.up.set(1);
         self.keys.set(i64::try_from(set.len()).unwrap_or(i64::MAX));
         self.last_success.set(now.unix.as_secs_f64());
-        if is_news {
+        // An issuer that is only asked about tokens has none to tell of.
+        if is_news && set.len() > 0 {
             info!(
                 target: "scopegate::issuer",
                 issuer = &*self.issuer, keys = set.len(), generation = set.generation,

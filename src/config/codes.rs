@@ -142,7 +142,7 @@ pub(crate) static CODES: &[Code] = &[
         "E014",
         "two settings that contradict each other",
         "Both could not hold: `issuer` beside `issuers`, `public` beside a rule for GET, two places \
-         for the same keys.",
+         for the same keys, a client's secret where its key is used.",
         "/catalog/**: { public: true, GET: catalog:read }",
         "/catalog/**: { public: true, POST: catalog:write }",
     ),

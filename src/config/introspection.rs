@@ -391,19 +391,24 @@ error[E021]: tokens would be shown to issuer `main` over plain http
 
     #[test]
     fn a_route_asks_issuers_that_can_be_asked() {
-        let route = |issuers: &str| {
+        let route_with = |issuers: &str, rule: &str| {
             let text = format!(
                 "issuers: {{ {issuers} }}\nupstream: http://127.0.0.1:3000\nroutes:\n  \
-                 /pay: {{ introspect: always, GET: a }}\n"
+                 /pay: {{ introspect: always, {rule} }}\n"
             );
             let variables = Variables::default().with("SECRET", "s3cret");
             let loaded = load_text("gateway.yaml", &text, &variables);
             loaded.problems.0.iter().map(|problem| problem.code).collect::<Vec<_>>()
         };
+        let route = |issuers: &str| route_with(issuers, "GET: a");
         let able = format!("a: {{ audience: api, introspection: https://as/i, {CLIENT} }}");
         assert_eq!(route(&able), [""; 0]);
         assert_eq!(route("b: { audience: api, url: https://b }"), ["E025"]);
         assert_eq!(route(&format!("{able}, b: {{ audience: api, url: https://b }}")), ["A150"]);
+        assert_eq!(route_with(&able, "public: true"), ["E014"]);
+        assert_eq!(route_with(&able, "GET: { public: true }"), ["E014"]);
+        assert_eq!(route_with(&able, "public: true, POST: a"), [""; 0]);
+        assert_eq!(route_with(&able, "public: optional"), [""; 0]);
     }
 
     /// A message shows its whole line: the secret must not be on it.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::OPAQUE;
 use crate::harness::token::unix_now;
-use crate::harness::{Harness, until, within};
+use crate::harness::{Backend, Harness, Issuer, until, within};
 
 /// IN-03: what the issuer calls inactive is 401.
 #[tokio::test]
@@ -73,6 +73,21 @@ async fn an_endpoint_that_is_gone_is_not_the_callers_fault() {
     let t = Harness::start(&yaml).await;
     t.is_unknown(OPAQUE, "nobody listens").await;
     assert_eq!(t.questions("connect").await, 1.0);
+}
+
+/// IN-04: somebody is there, but cannot prove to be the issuer.
+#[tokio::test]
+async fn an_endpoint_without_a_certificate_is_not_the_callers_fault() {
+    let issuer = Issuer::start().await;
+    let yaml = format!(
+        "issuers: {{ main: {{ introspection: '{}/introspect', client_id: a, client_secret: b, \
+         audience: api }} }}\n{}",
+        issuer.url().replace("http:", "https:"),
+        super::ROUTES
+    );
+    let t = Harness::start_with(&yaml, issuer, Backend::start().await).await;
+    t.is_unknown(OPAQUE, "no TLS").await;
+    assert_eq!((t.questions("tls").await, t.asked()), (1.0, 0));
 }
 
 /// IN-04: an endpoint that hangs costs its time limit and no more.

@@ -2,7 +2,7 @@
 
 use super::Introspection;
 use crate::config::reading::Reading;
-use crate::config::{Config, Issuer, Problem, Route};
+use crate::config::{Config, Issuer, Problem, Public, Route, RuleKind};
 
 /// Notes where they do not.
 pub(in crate::config) fn check(reading: &mut Reading<'_>, config: &Config) {
@@ -33,6 +33,14 @@ fn check_opaque(reading: &mut Reading<'_>, config: &Config) {
 fn check_route(reading: &mut Reading<'_>, config: &Config, route: &Route) {
     let Some(at) = route.introspect else { return };
     let pattern = &route.pattern.text;
+    if !looks_at_tokens(route) {
+        let message = format!("{pattern} is open, and asks for introspection");
+        reading.note(
+            Problem::new("E014", at, message)
+                .label("no token is looked at here")
+                .help("delete it, or write `public: optional` or a rule"),
+        );
+    }
     let (able, unable): (Vec<_>, Vec<_>) =
         config.issuers.iter().partition(|issuer| issuer.introspection.is_some());
     if able.is_empty() {
@@ -53,4 +61,12 @@ fn check_route(reading: &mut Reading<'_>, config: &Config, route: &Route) {
                 .help("give it one, or write `# scopegate: allow A150` if that is meant"),
         );
     }
+}
+
+/// Whether any method of a route needs a token, or looks at one that is sent.
+fn looks_at_tokens(route: &Route) -> bool {
+    let is_open = |kind: &RuleKind| matches!(kind, RuleKind::Public(Public::Open));
+    let is_optional = route.public.as_ref().is_some_and(|public| public.value == Public::Optional);
+    let mut rules = route.methods.iter().map(|method| &method.rule).chain(&route.allow);
+    is_optional || rules.any(|rule| !is_open(&rule.kind))
 }
