@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::OPAQUE;
-use crate::harness::{Harness, until, within};
+use super::{OPAQUE, ROUTES};
+use crate::harness::process::Process;
+use crate::harness::{Backend, Call, Harness, Issuer, until, within};
 
 async fn in_flight(t: &Harness) -> f64 {
     t.metric("scopegate_http_requests_in_flight", &[]).await
@@ -133,4 +134,39 @@ async fn bad_answers_about_one_token_do_not_stop_the_others() {
     }
     assert_eq!(t.with_opaque().await.status(), 200);
     assert_eq!(t.asked(), 13);
+}
+
+/// The same in the real process, whose requests are on other threads than its questions; a reload
+/// that changes nothing forgets nothing.
+#[tokio::test]
+async fn all_threads_wait_for_the_same_question() {
+    let (issuer, backend) = (Issuer::start().await, Backend::start().await);
+    let endpoint = format!("{}/introspect", issuer.url());
+    let t = Process::start(&format!(
+        "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\nupstream: {}\nissuers: {{ main: {{ \
+         introspection: '{endpoint}', client_id: gw, client_secret: s3cret, \
+         audience: https://api.example.com }} }}\n{ROUTES}",
+        backend.url()
+    ))
+    .await;
+    let answer =
+        json!({ "active": true, "aud": "https://api.example.com", "scope": "orders:read" });
+    issuer.introspection.knows(OPAQUE, answer);
+    issuer.introspection.holds();
+    let get = || Call::new(t.proxy, "GET", "/orders/1").bearer(OPAQUE).send();
+    let mut calls = JoinSet::new();
+    for _ in 0..100 {
+        calls.spawn(get());
+    }
+    until("the question", async || issuer.introspection.asked() == 1).await;
+    issuer.introspection.releases();
+    while let Some(answer) = within(calls.join_next()).await {
+        assert_eq!(answer.unwrap().status(), 200);
+    }
+    t.signal("HUP");
+    until("the reload", async || t.log().contains("reloaded")).await;
+    assert_eq!(within(get()).await.status(), 200);
+    assert_eq!(issuer.introspection.asked(), 1);
+    until("the first lines", async || t.log().contains("introspection")).await;
+    assert!(t.log().contains("warning[A102]") && !t.log().contains("s3cret"), "{}", t.log());
 }
