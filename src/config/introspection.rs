@@ -405,6 +405,8 @@ error[E021]: tokens would be shown to issuer `main` over plain http
         assert_eq!(route(&able), [""; 0]);
         assert_eq!(route("b: { audience: api, url: https://b }"), ["E025"]);
         assert_eq!(route(&format!("{able}, b: {{ audience: api, url: https://b }}")), ["A150"]);
+        let faulty = able.replace("https:", "gopher:");
+        assert_eq!(route(&faulty), ["E022"]);
         assert_eq!(route_with(&able, "public: true"), ["E014"]);
         assert_eq!(route_with(&able, "GET: { public: true }"), ["E014"]);
         assert_eq!(route_with(&able, "public: true, POST: a"), [""; 0]);

@@ -155,7 +155,7 @@ impl Introspector {
                 debug!(target: TARGET, issuer = name, "tokens cannot be introspected: the answer {fault}");
             }
             None if is_news => {
-                info!(target: TARGET, issuer = name, "tokens can be introspected again")
+                info!(target: TARGET, issuer = name, "tokens can be introspected again");
             }
             None => {}
         }

@@ -41,6 +41,10 @@ fn check_route(reading: &mut Reading<'_>, config: &Config, route: &Route) {
                 .help("delete it, or write `public: optional` or a rule"),
         );
     }
+    // An issuer whose introspection has a mistake has none here, and is no mistake of the route.
+    if reading.problems.has_errors() {
+        return;
+    }
     let (able, unable): (Vec<_>, Vec<_>) =
         config.issuers.iter().partition(|issuer| issuer.introspection.is_some());
     if able.is_empty() {
