@@ -7,7 +7,7 @@
 //! for choosing whose keys to try.
 //!
 //! A token that is opaque, or whose issuer or route wants it so, is shown to its issuer, which says
-//! what it stands for: [`introspect`].
+//! what it stands for: [`mod@introspect`].
 //!
 //! Apart from requests, [`refresh`] keeps keys fresh: [`fetch`], [`metadata`], [`keys`].
 
