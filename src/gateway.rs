@@ -141,7 +141,7 @@ async fn admit<'p>(
     now: Now,
     record: &mut Record,
 ) -> Result<Permit<'p>, Rejection> {
-    let admitted = match identify(policy, found.access(), head, target, now).await {
+    let admitted = match identify(policy, found, head, target, now).await {
         Ok(caller) => {
             record.identity = caller.identity().cloned();
             let plan = policy.plan_of(&caller).map(|plan| plan.name());
@@ -159,13 +159,15 @@ async fn admit<'p>(
 
 async fn identify(
     policy: &Policy,
-    access: &Access,
+    found: Found<'_>,
     head: &request::Parts,
     target: &Target,
     now: Now,
 ) -> Result<Caller, Rejection> {
-    let identify = policy.authenticator().identify(&head.headers, target.query(), now);
-    match access {
+    let scrutiny = found.route().scrutiny;
+    let authenticator = policy.authenticator();
+    let identify = authenticator.identify_with(scrutiny, &head.headers, target.query(), now);
+    match found.access() {
         Access::Open => Ok(Caller::Anonymous),
         Access::Restricted(_) => identify.await,
         Access::Optional => match identify.await {

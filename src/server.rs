@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 pub use crate::admin::{Refused, Reloaded};
 pub use options::{ConfigSource, Lines, Options, Pem};
 pub use prepared::Prepared;
-pub(crate) use running::describe_keys;
+pub(crate) use running::describe_issuer;
 
 use crate::admin::Operations;
 use crate::config::Drain;

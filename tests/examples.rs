@@ -101,6 +101,22 @@ async fn hosts() {
 }
 
 #[tokio::test]
+async fn introspection() {
+    let t = started("introspection").await;
+    let answer = json!({
+        "active": true, "aud": "https://api.example.com", "sub": "alice", "scope": "orders:read",
+    });
+    t.issuer.introspection.knows("opaque", answer);
+    assert_eq!(t.get("/orders/1").bearer("opaque").send().await.status(), 200);
+    let jwt = t.token().scope("orders:read payments:write");
+    assert_eq!(ask(t.get("/orders/1"), &jwt).await.status(), 200);
+    assert_eq!(t.issuer.introspection.asked(), 1);
+    assert_eq!(ask(t.call("POST", "/payments/1"), &jwt).await.status(), 401);
+    assert_eq!(t.issuer.introspection.asked(), 2);
+    assert_eq!(t.denials("/payments/**", "token_inactive").await, 1.0);
+}
+
+#[tokio::test]
 async fn keycloak() {
     let t = started("keycloak").await;
     let with_roles = |roles: &[&str]| {

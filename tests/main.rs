@@ -28,6 +28,7 @@ mod paths;
 mod rfc6750_bearer;
 mod rfc7515_signatures;
 mod rfc7519_jwt;
+mod rfc7662_introspection;
 mod rfc9068_claims;
 mod rfc9110_forwarding;
 mod rfc9112_framing;

@@ -59,16 +59,35 @@ impl Checks {
         now: Duration,
     ) -> Result<Window, TokenFault> {
         self.check_type(header, claims)?;
-        // A token that is bound to a key of its sender (RFC 7800) must not pass as a bearer token
-        // of whoever stole it.
-        if claims.contains_key("cnf") {
-            return Err(TokenFault::SenderMismatch);
-        }
+        check_unbound(claims)?;
         self.check_audience(claims)?;
         if self.preset.profile_claims {
             check_profile(claims)?;
         }
-        let window = self.window(claims)?;
+        let exp = date(claims, "exp")?.ok_or(TokenFault::Malformed)?;
+        let window = self.window(exp, claims)?;
+        window.check(now)?;
+        Ok(window)
+    }
+
+    /// Checks what an introspection endpoint says of an active token (RFC 7662 §2.2). It has no
+    /// header that could name the token's kind, `exp` is optional, and so is what RFC 9068 asks of
+    /// JWTs; `aud` is not, or every API's tokens would do.
+    pub(super) fn check_answer(
+        &self,
+        claims: &Map<String, Value>,
+        now: Duration,
+    ) -> Result<Window, TokenFault> {
+        if self.is_foreign(claims) || ANSWERED_FOREIGN.iter().any(|sign| says(claims, sign)) {
+            return Err(TokenFault::WrongTokenType);
+        }
+        if says(claims, &("token_type", &["DPoP"])) {
+            return Err(TokenFault::SenderMismatch);
+        }
+        check_unbound(claims)?;
+        self.check_audience(claims)?;
+        let exp = date(claims, "exp")?.unwrap_or(Duration::MAX);
+        let window = self.window(exp, claims)?;
         window.check(now)?;
         Ok(window)
     }
@@ -81,11 +100,7 @@ impl Checks {
             HeaderType::AccessToken => is_explicit,
             HeaderType::Unnamed => is_explicit || typ.is_none_or(|typ| is_media_type(typ, "jwt")),
         };
-        let payload_types = self.preset.payload_types;
-        let is_payload_allowed = payload_types.is_empty() || says(claims, &("typ", payload_types));
-        let has_other_use = claims.contains_key(TOKEN_USE.0) && !says(claims, &TOKEN_USE);
-        let is_foreign = has_other_use || FOREIGN.iter().any(|sign| says(claims, sign));
-        if !is_allowed || !is_payload_allowed || is_foreign {
+        if !is_allowed || self.is_foreign(claims) {
             return Err(TokenFault::WrongTokenType);
         }
         // Some servers copy `nonce` into access tokens; then something else must say what it is.
@@ -94,6 +109,14 @@ impl Checks {
             return Err(TokenFault::WrongTokenType);
         }
         Ok(())
+    }
+
+    /// Whether the claims are of another kind of token.
+    fn is_foreign(&self, claims: &Map<String, Value>) -> bool {
+        let payload_types = self.preset.payload_types;
+        let is_payload_allowed = payload_types.is_empty() || says(claims, &("typ", payload_types));
+        let has_other_use = claims.contains_key(TOKEN_USE.0) && !says(claims, &TOKEN_USE);
+        !is_payload_allowed || has_other_use || FOREIGN.iter().any(|sign| says(claims, sign))
     }
 
     /// RFC 7519 §4.1.3: exact, case-sensitive comparison; one match is enough.
@@ -113,8 +136,7 @@ impl Checks {
 
     /// RFC 7519 §4.1.4 to §4.1.6. `iat` counts as a second `nbf`: a token from the future was
     /// issued by somebody whose clock or honesty is off.
-    fn window(&self, claims: &Map<String, Value>) -> Result<Window, TokenFault> {
-        let exp = date(claims, "exp")?.ok_or(TokenFault::Malformed)?;
+    fn window(&self, exp: Duration, claims: &Map<String, Value>) -> Result<Window, TokenFault> {
         let nbf = date(claims, "nbf")?;
         let iat = date(claims, "iat")?;
         let mut end = exp;
@@ -141,6 +163,12 @@ pub(super) fn date(
     date.map(Some).ok_or(TokenFault::Malformed)
 }
 
+/// A token that is bound to a key of its sender (RFC 7800) must not pass as a bearer token of
+/// whoever stole it.
+fn check_unbound(claims: &Map<String, Value>) -> Result<(), TokenFault> {
+    if claims.contains_key("cnf") { Err(TokenFault::SenderMismatch) } else { Ok(()) }
+}
+
 /// RFC 9068 §2.2.
 fn check_profile(claims: &Map<String, Value>) -> Result<(), TokenFault> {
     let is_text = |name: &&str| {
@@ -152,7 +180,7 @@ fn check_profile(claims: &Map<String, Value>) -> Result<(), TokenFault> {
 
 /// Compares media types: the case does not matter, nor does the prefix that RFC 7515 §4.1.9 lets
 /// one leave out.
-fn is_media_type(typ: &str, expected: &str) -> bool {
+pub(super) fn is_media_type(typ: &str, expected: &str) -> bool {
     let has_prefix =
         typ.get(..APPLICATION.len()).is_some_and(|start| start.eq_ignore_ascii_case(APPLICATION));
     let name = if has_prefix { &typ[APPLICATION.len()..] } else { typ };
@@ -167,6 +195,19 @@ fn says(claims: &Map<String, Value>, (name, texts): &(&str, &[&str])) -> bool {
 }
 
 const APPLICATION: &str = "application/";
+
+/// How introspection endpoints call tokens that are no access tokens, beside what
+/// [`FOREIGN`] lists: OpenIddict's `token_usage`, and the names of RFC 8693 §3.
+const ANSWERED_FOREIGN: [(&str, &[&str]); 2] = [
+    ("token_usage", &["authorization_code", "id_token", "refresh_token", "user_code"]),
+    (
+        "token_type",
+        &[
+            "urn:ietf:params:oauth:token-type:id_token",
+            "urn:ietf:params:oauth:token-type:refresh_token",
+        ],
+    ),
+];
 
 /// 2^53: up to here every whole number of seconds has its own floating-point number.
 const MAX_DATE: f64 = 9_007_199_254_740_992.0;

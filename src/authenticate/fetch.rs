@@ -1,4 +1,4 @@
-//! Getting documents from an issuer: small, soon, and from nowhere else.
+//! Getting documents and answers from an issuer: small, soon, and from nowhere else.
 //!
 //! Redirects are not followed, proxies of the environment not asked, no cookie kept, and nothing of
 //! any client's request sent along.
@@ -9,24 +9,39 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, USER_AGENT};
-use http::{HeaderMap, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, USER_AGENT,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, request};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::clock::Clock;
 use crate::config;
 
-/// Fetches documents for one issuer.
+/// Fetches documents of one issuer, or asks it questions.
 #[derive(Debug)]
 pub(super) struct Fetcher {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     clock: Clock,
     /// Whether plain http is allowed off loopback.
     insecure: bool,
+    /// For a whole exchange, from name resolution to the last byte.
+    time_limit: Duration,
+    /// Of a body, in bytes.
+    size_limit: usize,
+}
+
+/// A form to be posted. It holds secrets, so it cannot be written out.
+pub(super) struct Form {
+    pub(super) fields: String,
+    /// The client's credentials, if they are not in the form.
+    pub(super) authorization: Option<HeaderValue>,
+    /// The media type that is wanted.
+    pub(super) accept: &'static str,
 }
 
 /// A document, and how long it may be kept (RFC 9111 §5.2.2.1), if the server says so.
@@ -47,9 +62,11 @@ pub(super) enum Fault {
     PlainHttp,
     Redirect,
     Status(StatusCode),
-    Timeout,
+    /// After this time.
+    Timeout(Duration),
     Tls,
-    TooLarge,
+    /// Larger than this many bytes.
+    TooLarge(usize),
 }
 
 impl Fault {
@@ -63,9 +80,9 @@ impl Fault {
             Self::PlainHttp => "plain_http",
             Self::Redirect => "redirect",
             Self::Status(_) => "http_status",
-            Self::Timeout => "timeout",
+            Self::Timeout(_) => "timeout",
             Self::Tls => "tls",
-            Self::TooLarge => "too_large",
+            Self::TooLarge(_) => "too_large",
         }
     }
 
@@ -85,7 +102,7 @@ impl Fault {
     ];
 }
 
-/// Continues "the key set …" or "the metadata …".
+/// Continues "the key set …", "the metadata …" or "the answer …".
 impl fmt::Display for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -101,33 +118,75 @@ impl fmt::Display for Fault {
             Self::Status(status) => {
                 write!(formatter, "cannot be fetched: the server answers {}", status.as_u16())
             }
-            Self::Timeout => formatter.write_str("cannot be fetched: no answer in 5 seconds"),
+            Self::Timeout(limit) => {
+                write!(formatter, "cannot be fetched: no answer in {} seconds", limit.as_secs_f64())
+            }
             Self::Tls => formatter
                 .write_str("cannot be fetched: the server's certificate or TLS is not acceptable"),
-            Self::TooLarge => formatter.write_str("cannot be used: it is larger than 1 MiB"),
+            Self::TooLarge(limit) if *limit >= MEBIBYTE => {
+                write!(formatter, "cannot be used: it is larger than {} MiB", limit / MEBIBYTE)
+            }
+            Self::TooLarge(limit) => {
+                write!(formatter, "cannot be used: it is larger than {} KiB", limit >> 10)
+            }
         }
     }
 }
 
 impl Fetcher {
-    /// A fetcher whose time limit runs on `clock`.
+    /// A fetcher of documents, now and then. Its time limit runs on `clock`.
     pub(super) fn new(insecure: bool, clock: &Clock) -> Self {
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(TLS.clone())
-            .https_or_http()
-            .enable_http1()
-            .build();
-        let client =
-            Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        Self { client, clock: clock.clone(), insecure }
+        Self {
+            client: client(0),
+            clock: clock.clone(),
+            insecure,
+            time_limit: TIME_LIMIT,
+            size_limit: MEBIBYTE,
+        }
+    }
+
+    /// A fetcher of small answers, `many` at once, each within `time_limit`. It keeps connections.
+    pub(super) fn of_answers(
+        insecure: bool,
+        clock: &Clock,
+        many: usize,
+        time_limit: Duration,
+    ) -> Self {
+        let (client, clock) = (client(many), clock.clone());
+        Self { client, clock, insecure, time_limit, size_limit: ANSWER_LIMIT }
     }
 
     /// Fetches the document at `url`.
     pub(super) async fn get(&self, url: &str) -> Result<Document, Fault> {
-        let url = self.permitted(url)?;
+        let request = Request::get(self.permitted(url)?).header(ACCEPT, "application/json");
+        self.within_limit(request, Bytes::new()).await
+    }
+
+    /// Posts a form to `url`. What is asked must be safe to ask twice: a question that met a
+    /// connection at its end is asked again.
+    pub(super) async fn post(&self, url: &str, form: Form) -> Result<Document, Fault> {
+        let mut request = Request::post(self.permitted(url)?)
+            .header(ACCEPT, form.accept)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        if let Some(credentials) = form.authorization {
+            request = request.header(AUTHORIZATION, credentials);
+        }
+        self.within_limit(request, form.fields.into()).await
+    }
+
+    async fn within_limit(
+        &self,
+        request: request::Builder,
+        body: Bytes,
+    ) -> Result<Document, Fault> {
+        let request = request
+            .header(ACCEPT_ENCODING, "identity")
+            .header(USER_AGENT, concat!("scopegate/", env!("CARGO_PKG_VERSION")))
+            .body(Full::new(body))
+            .map_err(|_| Fault::Invalid(BAD_URL))?;
         tokio::select! {
-            result = self.exchange(url) => result,
-            () = self.clock.sleep(TIME_LIMIT) => Err(Fault::Timeout),
+            result = self.exchange(request) => result,
+            () = self.clock.sleep(self.time_limit) => Err(Fault::Timeout(self.time_limit)),
         }
     }
 
@@ -146,14 +205,13 @@ impl Fetcher {
         }
     }
 
-    async fn exchange(&self, url: Uri) -> Result<Document, Fault> {
-        let request = Request::get(url)
-            .header(ACCEPT, "application/json")
-            .header(ACCEPT_ENCODING, "identity")
-            .header(USER_AGENT, concat!("scopegate/", env!("CARGO_PKG_VERSION")))
-            .body(Empty::new())
-            .map_err(|_| Fault::Invalid(BAD_URL))?;
-        let response = self.client.request(request).await.map_err(|error| fault_of(&error))?;
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Document, Fault> {
+        let again = (request.method() == Method::POST).then(|| request.clone());
+        let response = match (self.client.request(request).await, again) {
+            (Err(error), Some(again)) if is_broken_off(&error) => self.client.request(again).await,
+            (result, _) => result,
+        };
+        let response = response.map_err(|error| fault_of(&error))?;
         let status = response.status();
         if status.is_redirection() {
             return Err(Fault::Redirect);
@@ -162,13 +220,33 @@ impl Fetcher {
             return Err(Fault::Status(status));
         }
         let max_age = max_age(response.headers());
-        let body = Limited::new(response.into_body(), SIZE_LIMIT).collect().await;
+        let body = Limited::new(response.into_body(), self.size_limit).collect().await;
         match body {
             Ok(body) => Ok(Document { body: body.to_bytes(), max_age }),
-            Err(error) if error.is::<LengthLimitError>() => Err(Fault::TooLarge),
+            Err(error) if error.is::<LengthLimitError>() => Err(Fault::TooLarge(self.size_limit)),
             Err(_) => Err(Fault::Invalid("the answer breaks off")),
         }
     }
+}
+
+/// An HTTP/1.1 client that keeps up to `idle` connections, for less time than servers do.
+fn client(idle: usize) -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(TLS.clone())
+        .https_or_http()
+        .enable_http1()
+        .build();
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_LIMIT)
+        .pool_max_idle_per_host(idle)
+        .build(connector)
+}
+
+/// Whether the connection ended before an answer began, as a kept one may at any time.
+fn is_broken_off(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message)
+        || error.source().is_some_and(is_broken_off)
 }
 
 /// Whether `host`, as in a URL, is this machine.
@@ -232,8 +310,14 @@ static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
 
 const BAD_URL: &str = "its URL is not one of https";
 
-/// For a whole exchange, from name resolution to the last byte.
+/// For documents.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 
-/// In bytes.
-const SIZE_LIMIT: usize = 1 << 20;
+/// For kept connections; widespread servers close theirs after five seconds.
+const IDLE_LIMIT: Duration = Duration::from_secs(4);
+
+/// Of documents, in bytes.
+const MEBIBYTE: usize = 1 << 20;
+
+/// Of answers about one token, in bytes: they are kept in memory, and a token is smaller.
+const ANSWER_LIMIT: usize = 64 << 10;

@@ -8,6 +8,7 @@ use tokio::task::AbortHandle;
 
 use super::claims::Checks;
 use super::fetch::Fetcher;
+use super::introspect::{Introspector, needs_keys, needs_nothing};
 use super::key_set::{Found, KeySet};
 use super::keyring::{Asked, Keyring};
 use super::reading::Reading;
@@ -18,7 +19,7 @@ use super::turnstile::Turnstile;
 use super::watchers::Watchers;
 use super::{key_file, keys, metadata, presets};
 use crate::clock::{Clock, Now};
-use crate::config::{self, IdentityHeader, KeySource, Problem};
+use crate::config::{self, ClientProof, IdentityHeader, KeySource, Problem};
 use crate::identity::Identity;
 use crate::record::metrics::Metrics;
 use crate::rejection::{Rejection, TokenFault};
@@ -35,14 +36,16 @@ pub struct Issuer {
     pub(super) keyring: Arc<Keyring>,
     tally: Tally,
     watchers: Arc<Watchers>,
+    introspector: Option<Introspector>,
     task: OnceLock<Option<AbortHandle>>,
 }
 
 impl Issuer {
-    /// An issuer that has not fetched anything yet; reads a static key file.
+    /// An issuer that has not fetched anything yet; reads its static key file and the gateway's own
+    /// key, if there are such.
     ///
     /// # Errors
-    /// E042 if a static key file cannot be used, E022 if the preset is not known.
+    /// E042 or E043 if one of these files cannot be used, E022 if the preset is not known.
     #[expect(clippy::result_large_err, reason = "made once per issuer and load")]
     pub fn new(
         config: &config::Issuer,
@@ -53,16 +56,12 @@ impl Issuer {
         let preset = presets::find(&config.preset).ok_or_else(|| unknown_preset(config))?;
         let reading = Reading::new(config, preset, headers);
         let watchers = Arc::new(Watchers::new(metrics, reading.issuer()));
-        let keyring = match &config.keys {
-            KeySource::Discovery | KeySource::Metadata(_) | KeySource::Url(_) => {
-                Keyring::new(config.max_stale, clock)
-            }
-            KeySource::File(path) => {
-                let keys = key_file::read(path, &config.algorithms).map_err(|problem| *problem)?;
-                watchers.skipped(keys.skipped);
-                Keyring::fixed(keys.usable, clock)
-            }
-        };
+        let introspector = config
+            .introspection
+            .as_ref()
+            .map(|settings| Introspector::new(config, settings, clock, metrics));
+        let introspector = introspector.transpose().map_err(|problem| *problem)?;
+        let keyring = keyring(config, clock, &watchers).map_err(|problem| *problem)?;
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             config: config.clone(),
@@ -72,21 +71,26 @@ impl Issuer {
             tally: Tally::new(metrics, reading.issuer()),
             reading,
             watchers,
+            introspector,
             task: OnceLock::new(),
         })
     }
 
     /// Whether this issuer was made from the same settings, so that a reload can keep its state.
-    /// Never true of an issuer with a key file, which is read again instead.
+    /// Never true of an issuer with a key file, or with a key of the gateway's own in one: these are
+    /// read again instead.
     #[must_use]
     pub fn is_made_from(&self, config: &config::Issuer, headers: &[IdentityHeader]) -> bool {
-        let is_file = matches!(config.keys, KeySource::File(_));
+        let proof = config.introspection.as_ref().map(|introspection| &introspection.proof);
+        let is_file = matches!(config.keys, KeySource::File(_))
+            || matches!(proof, Some(ClientProof::PrivateKey { .. }));
         !is_file && self.config == *config && self.headers == headers
     }
 
-    /// Starts fetching keys in the background, on the runtime of the caller. Later calls do
-    /// nothing. The work ends when the issuer is dropped.
+    /// Starts fetching keys in the background, on the runtime of the caller, where the issuer will
+    /// also be asked about tokens. Later calls do nothing. The work ends when the issuer is dropped.
     pub fn start(self: &Arc<Self>) {
+        self.introspector.iter().for_each(Introspector::start);
         self.task.get_or_init(|| {
             let Some(place) = self.place() else {
                 self.watchers.succeeded(&self.keyring.latest(), true, self.keyring.clock.now());
@@ -112,6 +116,7 @@ impl Issuer {
             ready: self.keyring.is_ready(self.keyring.clock.now()),
             keys: set.len(),
             algorithms: serving.map(|algorithm| format!("{algorithm:?}")).collect(),
+            introspects: self.introspector.is_some(),
             problem: self.keyring.problem(),
         }
     }
@@ -122,8 +127,11 @@ impl Issuer {
         self.keyring.first_attempt().await;
     }
 
-    /// Where to fetch keys; `None` for a key file.
+    /// Where to fetch keys or the name of an endpoint; `None` if neither is to be fetched.
     fn place(&self) -> Option<Place> {
+        if needs_nothing(&self.config) {
+            return None;
+        }
         match &self.config.keys {
             KeySource::Discovery => Some(Place::Metadata(metadata::well_known(self.url()).into())),
             KeySource::Metadata(url) => Some(Place::Metadata(vec![url.value.clone()])),
@@ -141,6 +149,8 @@ impl Issuer {
             issuer_url: self.url().into(),
             place,
             algorithms: self.config.algorithms.clone(),
+            wants_keys: needs_keys(&self.config),
+            endpoint: self.introspector.as_ref().and_then(Introspector::open_endpoint),
         }
     }
 }
@@ -162,6 +172,26 @@ impl Issuer {
         &self.tally
     }
 
+    /// What asks it about tokens.
+    pub(super) fn introspector(&self) -> Option<&Introspector> {
+        self.introspector.as_ref()
+    }
+
+    /// What its tokens must say.
+    pub(super) fn checks(&self) -> &Checks {
+        &self.checks
+    }
+
+    /// Where its tokens say what.
+    pub(super) fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    /// The names of this API.
+    pub(super) fn audience(&self) -> &[String] {
+        &self.config.audience
+    }
+
     /// Which set of keys may be used at `now`, if there is one.
     pub(super) fn generation(&self, now: Now) -> Option<u64> {
         self.keyring.generation(now)
@@ -175,7 +205,7 @@ impl Issuer {
         now: Now,
         turnstile: &Turnstile,
     ) -> Result<(Identity, u64), Rejection> {
-        let generation = self.check_signature(&jws, now, turnstile).await?;
+        let generation = self.check_signature(&jws, now, Some(turnstile)).await?;
         // From here on the claims are the issuer's own words.
         let identity = self.read(&jws, now).map_err(Rejection::Token)?;
         Ok((identity, generation))
@@ -187,17 +217,22 @@ impl Issuer {
         self.reading.identity(claims, window)
     }
 
-    async fn check_signature(
+    /// Checks a signature, of a request's token behind its `turnstile`; returns the generation of
+    /// the keys that verified it.
+    pub(super) async fn check_signature(
         &self,
         jws: &Jws<'_>,
         now: Now,
-        turnstile: &Turnstile,
+        turnstile: Option<&Turnstile>,
     ) -> Result<u64, Rejection> {
         let algorithm = keys::algorithm(&jws.header.alg)
             .filter(|algorithm| self.config.algorithms.contains(algorithm))
             .ok_or(Rejection::Token(TokenFault::AlgorithmRefused))?;
         let set = self.set_for(jws.header.kid.as_deref(), algorithm, now).await?;
-        let _turn = turnstile.turn().await;
+        let _turn = match turnstile {
+            Some(turnstile) => Some(turnstile.turn().await),
+            None => None,
+        };
         let fault = match set.find(jws.header.kid.as_deref(), algorithm) {
             Found::Key(key) if key.verifies(jws.signed, &jws.signature, algorithm) => {
                 return Ok(set.generation);
@@ -249,9 +284,32 @@ pub struct IssuerStatus {
     pub keys: usize,
     /// The algorithms that those keys are for.
     pub algorithms: Vec<String>,
+    /// Whether it is asked about tokens.
+    pub introspects: bool,
     /// Why the last refresh failed, if it did. No secret and no text from the issuer, except for
     /// the name that it gives itself if that is not the configured one.
     pub problem: Option<String>,
+}
+
+/// The issuer's keys: those of its file, or room for those that will be fetched.
+fn keyring(
+    config: &config::Issuer,
+    clock: &Clock,
+    watchers: &Watchers,
+) -> Result<Keyring, Box<Problem>> {
+    if needs_nothing(config) {
+        return Ok(Keyring::fixed(Vec::new(), clock));
+    }
+    match &config.keys {
+        KeySource::Discovery | KeySource::Metadata(_) | KeySource::Url(_) => {
+            Ok(Keyring::new(config.max_stale, clock))
+        }
+        KeySource::File(path) => {
+            let keys = key_file::read(path, &config.algorithms)?;
+            watchers.skipped(keys.skipped);
+            Ok(Keyring::fixed(keys.usable, clock))
+        }
+    }
 }
 
 fn unknown_preset(config: &config::Issuer) -> Problem {

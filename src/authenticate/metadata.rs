@@ -1,4 +1,5 @@
-//! Where an issuer publishes its keys: metadata (OpenID Connect Discovery §4, RFC 8414 §3).
+//! Where an issuer has its keys and its endpoints: metadata (OpenID Connect Discovery §4, RFC 8414
+//! §3).
 
 use http::Uri;
 use serde_json::Value;
@@ -24,17 +25,39 @@ pub(super) fn well_known(issuer: &str) -> [String; 2] {
 /// can make the gateway read another document would choose the keys. What it lists as
 /// `id_token_signing_alg_values_supported` is about other tokens and is not looked at.
 pub(super) fn jwks_uri(document: &[u8], issuer: &str, url: &str) -> Result<String, Fault> {
+    let document = checked(document, issuer)?;
+    let jwks_uri = document["jwks_uri"].as_str().ok_or(Fault::Invalid("it names no key set"))?;
+    if is_plain_loopback(jwks_uri) && !is_plain_loopback(url) {
+        return Err(Fault::Invalid("its key set is on the gateway's own machine"));
+    }
+    Ok(jwks_uri.to_owned())
+}
+
+/// The URL of the introspection endpoint (RFC 8414 §2) that the metadata from `url` names.
+pub(super) fn introspection_endpoint(
+    document: &[u8],
+    issuer: &str,
+    url: &str,
+) -> Result<String, Fault> {
+    let document = checked(document, issuer)?;
+    let endpoint = document["introspection_endpoint"]
+        .as_str()
+        .ok_or(Fault::Invalid("it names no introspection endpoint"))?;
+    if is_plain_loopback(endpoint) && !is_plain_loopback(url) {
+        return Err(Fault::Invalid("its introspection endpoint is on the gateway's own machine"));
+    }
+    Ok(endpoint.to_owned())
+}
+
+/// The document, if it is `issuer`'s.
+fn checked(document: &[u8], issuer: &str) -> Result<Value, Fault> {
     let document: Value =
         serde_json::from_slice(document).map_err(|_| Fault::Invalid("it is not JSON"))?;
     let named = document["issuer"].as_str().ok_or(Fault::Invalid("it names no issuer"))?;
     if named != issuer {
         return Err(Fault::OtherIssuer(escaped(named)));
     }
-    let jwks_uri = document["jwks_uri"].as_str().ok_or(Fault::Invalid("it names no key set"))?;
-    if is_plain_loopback(jwks_uri) && !is_plain_loopback(url) {
-        return Err(Fault::Invalid("its key set is on the gateway's own machine"));
-    }
-    Ok(jwks_uri.to_owned())
+    Ok(document)
 }
 
 /// Whether `url` is plain http on this machine: trusted only if the metadata came the same way.

@@ -6,12 +6,16 @@
 //! an identity of it. Nothing that a token says is used before its signature is verified, except
 //! for choosing whose keys to try.
 //!
+//! A token that is opaque, or whose issuer or route wants it so, is shown to its issuer, which says
+//! what it stands for: [`mod@introspect`].
+//!
 //! Apart from requests, [`refresh`] keeps keys fresh: [`fetch`], [`metadata`], [`keys`].
 
 mod bearer;
 mod claims;
 mod fetch;
 mod headers;
+mod introspect;
 mod issuer;
 mod json;
 mod key_file;
@@ -40,11 +44,22 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
+use self::introspect::{Question, introspect};
 use self::token::Jws;
-use self::verdicts::{TokenHash, Verdict};
+use self::verdicts::{Good, Ground, TokenHash, Verdict};
 use crate::clock::Now;
 use crate::identity::{Caller, Identity};
 use crate::rejection::{Rejection, TokenFault};
+
+/// How closely a route wants tokens looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scrutiny {
+    /// As their issuer is configured.
+    Usual,
+    /// Their issuer is asked about each (RFC 7662), JWTs too; tokens of issuers that cannot be
+    /// asked are refused.
+    Introspect,
+}
 
 /// Verifies tokens for one policy.
 #[derive(Debug)]
@@ -61,24 +76,44 @@ impl Authenticator {
         Self { issuers, verdicts, token_limit }
     }
 
-    /// Finds out who calls.
+    /// Finds out who calls, with the usual scrutiny.
     ///
     /// # Errors
-    /// `MissingToken`, `MalformedCredentials`, `TwoTokens`, `TokenInQuery`, `RequestTooLarge`,
-    /// `Token`, or `AuthUnavailable`.
+    /// As [`identify_with`](Self::identify_with).
     pub async fn identify(
         &self,
         headers: &HeaderMap,
         query: Option<&str>,
         now: Now,
     ) -> Result<Caller, Rejection> {
+        self.identify_with(Scrutiny::Usual, headers, query, now).await
+    }
+
+    /// Finds out who calls.
+    ///
+    /// # Errors
+    /// `MissingToken`, `MalformedCredentials`, `TwoTokens`, `TokenInQuery`, `RequestTooLarge`,
+    /// `Token`, or `AuthUnavailable`.
+    pub async fn identify_with(
+        &self,
+        scrutiny: Scrutiny,
+        headers: &HeaderMap,
+        query: Option<&str>,
+        now: Now,
+    ) -> Result<Caller, Rejection> {
         let credentials = bearer::credentials(headers, query, self.token_limit)?;
         let hash = verdicts::hash_of(credentials.bytes());
-        let identity = match self.verdicts.recall(&hash, &self.issuers, now) {
+        let good = match self.verdicts.recall(&hash, &self.issuers, now) {
             Some(known) => known?,
             None => self.verify(credentials.token()?, hash, now).await?,
         };
-        Ok(Caller::Bearer(identity))
+        if !good.is_answered && good.issuer.wants_answer(scrutiny) {
+            let local = Some(&good.identity);
+            let question = Question { token: credentials.token()?, hash, local };
+            self.ask(good.issuer, question, now).await?;
+        }
+        good.issuer.tally().accept();
+        Ok(Caller::Bearer(good.identity))
     }
 
     /// The issuers, in the order of the configuration.
@@ -87,35 +122,57 @@ impl Authenticator {
         &self.issuers
     }
 
-    /// Verifies a token that is not known, counts the outcome, and remembers a good one.
-    async fn verify(
-        &self,
-        token: &str,
-        hash: TokenHash,
-        now: Now,
-    ) -> Result<Arc<Identity>, Rejection> {
+    /// Verifies a token that is not known, counts a refusal, and remembers a good one.
+    async fn verify(&self, token: &str, hash: TokenHash, now: Now) -> Result<Good<'_>, Rejection> {
         let (jws, issuer) =
             self.assign(token).map_err(|fault| self.verdicts.unassigned.refuse(fault))?;
+        let Some(jws) = jws else {
+            let identity = self.ask(issuer, Question { token, hash, local: None }, now).await?;
+            return Ok(Good { identity, issuer, is_answered: true });
+        };
         match issuer.verify(jws, now, &self.verdicts.turnstile).await {
             Ok((identity, generation)) => {
-                issuer.tally().accept();
                 let identity = Arc::new(identity);
-                let kept = Arc::clone(&identity);
-                let verdict = Verdict { identity: kept, issuer: issuer.id(), generation };
+                let (kept, ground) = (Arc::clone(&identity), Ground::Keys(generation));
+                let verdict = Verdict { identity: kept, issuer: issuer.id(), ground };
                 self.verdicts.remember(hash, verdict);
-                Ok(identity)
+                Ok(Good { identity, issuer, is_answered: false })
             }
-            Err(Rejection::Token(fault)) => Err(issuer.tally().refuse(fault)),
-            Err(rejection) => Err(rejection),
+            Err(rejection) => Err(counted(issuer, rejection)),
         }
     }
 
-    /// Takes a token apart and finds the issuer that it names, compared byte for byte (RFC 9068
-    /// §4). No other issuer is tried.
-    fn assign<'t>(&self, token: &'t str) -> Result<(Jws<'t>, &Issuer), TokenFault> {
+    /// Asks an issuer about a token, and counts a refusal.
+    async fn ask(
+        &self,
+        issuer: &Arc<Issuer>,
+        question: Question<'_>,
+        now: Now,
+    ) -> Result<Arc<Identity>, Rejection> {
+        let answer = introspect(issuer, question, &self.verdicts, now).await;
+        answer.map_err(|rejection| counted(issuer, rejection))
+    }
+
+    /// Finds the issuer that a token names, compared byte for byte (RFC 9068 §4), or the one that
+    /// knows opaque tokens. No other issuer is tried. The token is taken apart if its issuer's keys
+    /// can verify it.
+    fn assign<'t>(&self, token: &'t str) -> Result<(Option<Jws<'t>>, &Arc<Issuer>), TokenFault> {
+        if !token::is_jose(token) {
+            let mut takers = self.issuers.iter().filter(|issuer| issuer.takes_opaque());
+            return Ok((None, takers.next().ok_or(TokenFault::Malformed)?));
+        }
         let jws = Jws::parse(token)?;
         let url = jws.claimed_issuer()?;
         let issuer = self.issuers.iter().find(|issuer| *issuer.url() == *url);
-        Ok((jws, issuer.ok_or(TokenFault::UnknownIssuer)?))
+        let issuer = issuer.ok_or(TokenFault::UnknownIssuer)?;
+        Ok((Some(jws).filter(|_| issuer.verifies()), issuer))
     }
+}
+
+/// Counts a refusal that is about the token.
+fn counted(issuer: &Issuer, rejection: Rejection) -> Rejection {
+    if let Rejection::Token(fault) = rejection {
+        return issuer.tally().refuse(fault);
+    }
+    rejection
 }

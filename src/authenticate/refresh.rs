@@ -6,6 +6,7 @@ use std::time::Duration;
 use jsonwebtoken::Algorithm;
 
 use super::fetch::{Document, Fault, Fetcher};
+use super::introspect::Endpoint;
 use super::keyring::{DEMAND_INTERVAL, Keyring};
 use super::keys::{self, Keys};
 use super::metadata;
@@ -20,6 +21,10 @@ pub(super) struct Refresher {
     pub(super) issuer_url: Arc<str>,
     pub(super) place: Place,
     pub(super) algorithms: Vec<Algorithm>,
+    /// Whether keys are wanted at all.
+    pub(super) wants_keys: bool,
+    /// What to tell of the introspection endpoint, if the metadata is to name it.
+    pub(super) endpoint: Option<Arc<Endpoint>>,
 }
 
 /// Where to begin.
@@ -69,8 +74,12 @@ impl Refresher {
     /// may be used.
     async fn attempt(&self) -> Result<Duration, Failure> {
         let url = match &self.place {
-            Place::Keys(url) => url.clone(),
+            Place::Keys(url) => Some(url.clone()),
             Place::Metadata(urls) => self.discover(urls).await?,
+        };
+        let Some(url) = url else {
+            self.succeed(Keys { usable: Vec::new(), skipped: Vec::new() });
+            return Ok(DEFAULT_TTL);
         };
         let (keys, max_age) = self
             .fetch(Step::Keys, &url, |document| {
@@ -89,12 +98,15 @@ impl Refresher {
         Ok(max_age.unwrap_or(DEFAULT_TTL).clamp(MIN_TTL, MAX_TTL))
     }
 
-    async fn discover(&self, urls: &[String]) -> Result<String, Failure> {
+    /// Reads the metadata; returns where the keys are, if they are wanted.
+    async fn discover(&self, urls: &[String]) -> Result<Option<String>, Failure> {
         let mut result = Err(Failure { step: Step::Discovery, fault: Fault::Empty });
         for url in urls {
             result = self
                 .fetch(Step::Discovery, url, |document| {
-                    metadata::jwks_uri(&document.body, &self.issuer_url, url)
+                    self.note_endpoint(document, url)?;
+                    let keys = || metadata::jwks_uri(&document.body, &self.issuer_url, url);
+                    self.wants_keys.then(keys).transpose()
                 })
                 .await;
             let is_absent = |failure: &Failure| failure.fault == Fault::Status(NOT_FOUND);
@@ -103,6 +115,18 @@ impl Refresher {
             }
         }
         result
+    }
+
+    /// Takes the introspection endpoint from the metadata. Its absence is a failure only where
+    /// nothing else is wanted: JWTs are verified without it.
+    fn note_endpoint(&self, document: &Document, url: &str) -> Result<(), Fault> {
+        let Some(endpoint) = &self.endpoint else { return Ok(()) };
+        match metadata::introspection_endpoint(&document.body, &self.issuer_url, url) {
+            Ok(found) => endpoint.set(found),
+            Err(fault) if self.wants_keys => self.watchers.no_endpoint(&fault),
+            Err(fault) => return Err(fault),
+        }
+        Ok(())
     }
 
     /// Fetches and reads one document, and counts what came of it.

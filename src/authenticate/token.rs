@@ -11,6 +11,19 @@ use serde_json::{Map, Value};
 use super::json;
 use crate::rejection::TokenFault;
 
+/// Whether `token` looks like something of JOSE, good or bad: it begins with a JSON object in
+/// base64url and has a dot behind it. What does not is opaque: its issuer's secret spelling.
+///
+/// Whatever is spoiled beyond that is still no opaque token, or a broken token of one issuer would
+/// be shown to the one that introspects (RFC 7662 §4).
+pub(super) fn is_jose(token: &str) -> bool {
+    let Some((first, _)) = token.split_once('.') else { return false };
+    // Four characters at a time: the end need not be canonical, nor even base64url.
+    let bytes = first.as_bytes().chunks(4).map_while(|chunk| URL_SAFE_NO_PAD.decode(chunk).ok());
+    let start: Vec<u8> = bytes.take(LOOK).flatten().collect();
+    first.starts_with(USUAL) || start.trim_ascii_start().starts_with(b"{")
+}
+
 /// A token's parts, not verified.
 #[derive(Debug)]
 pub(super) struct Jws<'t> {
@@ -101,6 +114,12 @@ fn decode(segment: &str) -> Result<Vec<u8>, TokenFault> {
     URL_SAFE_NO_PAD.decode(segment).map_err(|_| TokenFault::Malformed)
 }
 
+/// `{"` in base64url.
+const USUAL: &str = "eyJ";
+
+/// How much of a header is looked at for its brace, in groups of three bytes.
+const LOOK: usize = 8;
+
 /// The longest key id in bytes; real ones are hashes, UUIDs or certificate thumbprints.
 const MAX_KID: usize = 512;
 
@@ -136,6 +155,25 @@ mod tests {
             format!("{}.{}", str::from_utf8(jws.signed).unwrap(), encode(&jws.signature)),
             token
         );
+    }
+
+    /// CL-14
+    #[test]
+    fn what_looks_like_jose_is_not_opaque() {
+        for token in [
+            with_claims(b"{}"),
+            with_header(r#"{"alg":"none","alg":"RS256"}"#),
+            format!("{}.x", encode(b" \n{\"alg\":1")),
+            "eyJhbGciOiJSU0EtT0FFUCJ9.a.b.c.d".to_owned(),
+            "eyJ+.a.b".to_owned(),
+            "e30.".to_owned(),
+        ] {
+            assert!(is_jose(&token), "{token}");
+        }
+        for token in ["", ".", "ory_at_abc.def", "gho_16C7e42F292c6912E7710c838347Ae178B4a"] {
+            assert!(!is_jose(token), "{token}");
+        }
+        assert!(!is_jose("2YotnFZFEjr1zCsicMWpAA") && !is_jose("eyJhbGciOiJIUzI1NiJ9"));
     }
 
     /// JT-08

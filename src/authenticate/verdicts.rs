@@ -1,7 +1,7 @@
 //! The tokens that were found good, so that each is verified once.
 //!
 //! A verdict is keyed by the SHA-256 of the whole token and tied to the issuer, its settings and
-//! its keys as they were. Time is compared on every hit. What a route asks for is no part of it.
+//! its keys as they were, or to the time for which its answer about the token is used. Time is compared on every hit. What a route asks for is no part of it.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use quick_cache::UnitWeighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
 use super::claims::Window;
+use super::introspect::Until;
 use super::issuer::Issuer;
 use super::tally::Tally;
 use super::turnstile::Turnstile;
@@ -42,8 +43,34 @@ pub(super) struct Verdict {
     pub(super) identity: Arc<Identity>,
     /// Which issuer instance: another configuration of the same issuer is another instance.
     pub(super) issuer: u64,
-    /// Which set of its keys.
-    pub(super) generation: u64,
+    pub(super) ground: Ground,
+}
+
+/// What a verdict rests on, and holds as long as.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ground {
+    /// This set of the issuer's keys.
+    Keys(u64),
+    /// The issuer's own answer.
+    Answer(Until),
+}
+
+/// A token that is good.
+#[derive(Debug)]
+pub(super) struct Good<'i> {
+    pub(super) identity: Arc<Identity>,
+    pub(super) issuer: &'i Arc<Issuer>,
+    /// Whether its issuer said so, asked about this token.
+    pub(super) is_answered: bool,
+}
+
+impl Ground {
+    fn holds(self, issuer: &Issuer, now: Now) -> bool {
+        match self {
+            Self::Keys(generation) => issuer.generation(now) == Some(generation),
+            Self::Answer(until) => until.holds(now),
+        }
+    }
 }
 
 impl Verdicts {
@@ -80,12 +107,12 @@ impl Verdicts {
     }
 
     /// What is known of a token, if it still holds for one of `issuers`. Allocates nothing.
-    pub(super) fn recall(
+    pub(super) fn recall<'i>(
         &self,
         hash: &TokenHash,
-        issuers: &[Arc<Issuer>],
+        issuers: &'i [Arc<Issuer>],
         now: Now,
-    ) -> Option<Result<Arc<Identity>, Rejection>> {
+    ) -> Option<Result<Good<'i>, Rejection>> {
         let Some((verdict, issuer)) = self.find(hash, issuers, now) else {
             self.misses.inc();
             return None;
@@ -97,8 +124,19 @@ impl Verdicts {
             self.cache.remove(hash);
             return Some(Err(issuer.tally().refuse(fault)));
         }
-        issuer.tally().accept();
-        Some(Ok(identity))
+        let is_answered = matches!(verdict.ground, Ground::Answer(_));
+        Some(Ok(Good { identity, issuer, is_answered }))
+    }
+
+    /// What is known of a token of `issuer` by its answer. Counts nothing.
+    pub(super) fn known(
+        &self,
+        hash: &TokenHash,
+        issuer: &Arc<Issuer>,
+        now: Now,
+    ) -> Option<Arc<Identity>> {
+        let (verdict, _) = self.find(hash, std::slice::from_ref(issuer), now)?;
+        matches!(verdict.ground, Ground::Answer(_)).then_some(verdict.identity)
     }
 
     fn find<'i>(
@@ -106,11 +144,11 @@ impl Verdicts {
         hash: &TokenHash,
         issuers: &'i [Arc<Issuer>],
         now: Now,
-    ) -> Option<(Verdict, &'i Issuer)> {
+    ) -> Option<(Verdict, &'i Arc<Issuer>)> {
         let verdict = self.cache.get(hash)?;
         // The verdict of another policy's issuer says nothing here; it may still serve there.
         let issuer = issuers.iter().find(|issuer| issuer.id() == verdict.issuer)?;
-        if issuer.generation(now) != Some(verdict.generation) {
+        if !verdict.ground.holds(issuer, now) {
             self.cache.remove(hash);
             return None;
         }

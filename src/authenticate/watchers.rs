@@ -28,13 +28,13 @@ pub(super) struct Watchers {
 
 /// The metrics of one kind of request.
 #[derive(Debug)]
-struct Requests {
+pub(super) struct Requests {
     results: [IntCounter; Fault::WORDS.len()],
     duration: Histogram,
 }
 
 impl Requests {
-    fn new(metrics: &Metrics, issuer: &str, kind: &str) -> Self {
+    pub(super) fn new(metrics: &Metrics, issuer: &str, kind: &str) -> Self {
         let result = |result| metrics.issuer_requests.with_label_values(&[issuer, kind, result]);
         Self {
             results: Fault::WORDS.map(result),
@@ -42,7 +42,8 @@ impl Requests {
         }
     }
 
-    fn count(&self, word: &str, took: Duration) {
+    /// Counts a request whose outcome is called `word`.
+    pub(super) fn count(&self, word: &str, took: Duration) {
         if let Some(index) = Fault::WORDS.iter().position(|known| *known == word) {
             self.results[index].inc();
         }
@@ -79,7 +80,8 @@ impl Watchers {
         self.up.set(1);
         self.keys.set(i64::try_from(set.len()).unwrap_or(i64::MAX));
         self.last_success.set(now.unix.as_secs_f64());
-        if is_news {
+        // An issuer that is only asked about tokens has none to tell of.
+        if is_news && set.len() > 0 {
             info!(
                 target: "scopegate::issuer",
                 issuer = &*self.issuer, keys = set.len(), generation = set.generation,
@@ -97,6 +99,12 @@ impl Watchers {
         } else {
             debug!(target: "scopegate::issuer", issuer, is_ready, "keys not refreshed: {problem}");
         }
+    }
+
+    /// The metadata does not say where to introspect.
+    pub(super) fn no_endpoint(&self, fault: &Fault) {
+        let issuer = &*self.issuer;
+        warn!(target: "scopegate::issuer", issuer, "tokens cannot be introspected: the metadata {fault}");
     }
 
     /// These keys of a set are not used. Says so once.

@@ -142,7 +142,7 @@ pub(crate) static CODES: &[Code] = &[
         "E014",
         "two settings that contradict each other",
         "Both could not hold: `issuer` beside `issuers`, `public` beside a rule for GET, two places \
-         for the same keys.",
+         for the same keys, a client's secret where its key is used.",
         "/catalog/**: { public: true, GET: catalog:read }",
         "/catalog/**: { public: true, POST: catalog:write }",
     ),
@@ -189,7 +189,7 @@ pub(crate) static CODES: &[Code] = &[
         "E021",
         "an issuer over plain http",
         "Keys that are fetched over plain http can be replaced on the way, and then anyone makes \
-         tokens. Loopback is exempt; for tests on a closed network there is `insecure: true`.",
+         tokens; tokens that are introspected over it can be read. Loopback is exempt; for tests on a closed network there is `insecure: true`.",
         "issuers:\n  main: { url: \"http://id.example.com\", audience: api }",
         "issuers:\n  main: { url: \"https://id.example.com\", audience: api }",
     ),
@@ -216,6 +216,23 @@ pub(crate) static CODES: &[Code] = &[
          in front of the gateway ends TLS, say so.",
         "listen: 0.0.0.0:8080",
         "listen: 0.0.0.0:8080\ntls: off",
+    ),
+    code(
+        "E025",
+        "introspection that cannot be asked for",
+        "`introspect: always` on a route needs an issuer with `introspection`, and `introspection: \
+         true` needs metadata that names the endpoint: with `jwks` or `jwks_url` none is read.",
+        "jwks_url: https://id.example.com/keys\nintrospection: true",
+        "jwks_url: https://id.example.com/keys\nintrospection: https://id.example.com/introspect",
+    ),
+    code(
+        "E026",
+        "two issuers for opaque tokens",
+        "An opaque token does not say whose it is. Asking one issuer after the other would show \
+         each the tokens of the other (RFC 7662 section 4), so only one is asked. An issuer whose \
+         tokens are all JWTs says `introspect: routes`.",
+        "issuers:\n  a: { introspection: https://a.example/introspect }\n  b: { introspection: https://b.example/introspect }",
+        "issuers:\n  a: { introspection: https://a.example/introspect }\n  b: { introspection: https://b.example/introspect, introspect: routes }",
     ),
     code(
         "E030",
@@ -258,6 +275,16 @@ pub(crate) static CODES: &[Code] = &[
          names it; `scopegate check` does not open it.",
         "jwks: private.pem",
         "jwks: keys.json",
+    ),
+    code(
+        "E043",
+        "a client key that cannot be used",
+        "`client_key` is the PEM file of the private key with which the gateway signs its \
+         assertions (RFC 7523): RSA of 2048 bits or more, P-256, P-384 or Ed25519. It is read at \
+         start and at each reload, relative to the file that names it; `scopegate check` does not \
+         open it.",
+        "client_key: public.pem",
+        "client_key: private.pem",
     ),
     code(
         "E050",
@@ -340,6 +367,14 @@ pub(crate) static CODES: &[Code] = &[
         "issuers:\n  main: { url: \"https://id.test\", audience: api }",
     ),
     code(
+        "A102",
+        "a secret that is written in the file",
+        "Configurations are copied, reviewed and kept for ever; secrets should not be. A variable \
+         names where the secret is.",
+        "client_secret: s3cret",
+        "client_secret: ${file:/run/secrets/introspect}",
+    ),
+    code(
         "A120",
         "a public method that writes",
         "Anyone may change something without a token. If that is meant, as for a webhook that is \
@@ -354,6 +389,14 @@ pub(crate) static CODES: &[Code] = &[
          One is protected, the other falls to a wildcard that asks for less.",
         "/admin: { GET: admin }\n/**: { public: true }",
         "/admin/**: { GET: admin }\n/**: { public: true }",
+    ),
+    code(
+        "A150",
+        "a route that refuses all tokens of an issuer",
+        "The route says `introspect: always`, and that issuer has no `introspection`. A token that \
+         cannot be asked about is refused there.",
+        "issuers:\n  main: { introspection: true }\n  partners: {}\nroutes:\n  /pay: { introspect: always }",
+        "issuers:\n  main: { introspection: true }\n  partners: { introspection: true }\nroutes:\n  /pay: { introspect: always }",
     ),
     code(
         "A220",

@@ -12,7 +12,7 @@ use super::value::{
     self, at_least_one, entries, located, parsed, some, text, unknown_word, wait, word,
 };
 use super::yaml::{Node, Value};
-use super::{ClaimPath, Issuer, KeySource, Located, Place, Problem, network};
+use super::{ClaimPath, Issuer, KeySource, Located, Place, Problem, introspection, network};
 
 /// All issuers.
 pub(super) fn issuers(reading: &mut Reading<'_>, file: &Fields<'_>) -> Vec<Issuer> {
@@ -86,6 +86,7 @@ fn issuer(reading: &mut Reading<'_>, name: Located<String>, node: &Node) -> Issu
     set(&mut issuer.max_stale, fields.read(reading, "max_stale", wait));
     fields.read(reading, "sender_constraint", sender_constraint);
     keys(reading, &fields, &mut issuer);
+    introspection::introspection(reading, &fields, &mut issuer);
     issuer
 }
 
@@ -105,6 +106,7 @@ fn draft(name: Located<String>) -> Issuer {
         keys: KeySource::Discovery,
         insecure: false,
         max_stale: Duration::from_secs(24 * 3_600),
+        introspection: None,
     }
 }
 

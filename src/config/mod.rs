@@ -8,6 +8,7 @@ pub(crate) mod codes;
 pub(crate) mod language;
 pub(crate) mod schema;
 
+mod introspection;
 mod issuers;
 mod link;
 mod network;
@@ -32,6 +33,7 @@ mod tests;
 
 pub mod problem;
 
+pub use introspection::{ClientProof, Introspected, Introspection, Secret};
 pub use problem::{Located, Place, Problem, Problems, Severity, Sources};
 pub use read::{Loaded, load, load_text};
 pub use types::*;

@@ -118,6 +118,15 @@ impl<'a> Reading<'a> {
         self.note(problem);
     }
 
+    /// Makes what is written at `at` unreadable in all that will be shown of the file.
+    pub(super) fn conceal(&mut self, at: Place) {
+        let Some(source) = self.sources.0.get_mut(at.file) else { return };
+        let Some(text) = source.text.get(at.start..at.end) else { return };
+        let hidden: String =
+            text.bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect();
+        source.text.replace_range(at.start..at.end, &hidden);
+    }
+
     /// The text of a file within `at`, as it is written.
     pub(super) fn written(&self, at: Place) -> &str {
         self.sources.text(at)

@@ -9,9 +9,9 @@ use super::reading::{Fields, METHODS, Reading, shorten};
 use super::rules::{self, public, rule};
 use super::server::{flag, mode};
 use super::suggest::nearest;
-use super::value::{entries, located, switch, wait};
+use super::value::{entries, located, switch, wait, word};
 use super::yaml::{Entry, Node, Value};
-use super::{Located, MethodRule, Pattern, Problem, Public, Route, RuleKind};
+use super::{Located, MethodRule, Pattern, Place, Problem, Public, Route, RuleKind};
 
 /// All routes of one file.
 pub(super) fn routes(reading: &mut Reading<'_>, node: &Node) -> Vec<Route> {
@@ -55,6 +55,7 @@ fn route(reading: &mut Reading<'_>, entry: &Entry) -> Option<Route> {
         case_insensitive: flag(reading, &fields, "case_insensitive"),
         allow_encoded_slash: flag(reading, &fields, "allow_encoded_slash"),
         keep_authorization: fields.read(reading, "keep_authorization", switch),
+        introspect: fields.read(reading, "introspect", introspect),
     };
     check_callers(reading, &fields, &route, &entry.key);
     Some(route)
@@ -69,6 +70,11 @@ fn pattern(reading: &mut Reading<'_>, key: &Located<String>) -> Option<Located<P
             None
         }
     }
+}
+
+/// `introspect: always`, the one thing that a route can say of it.
+fn introspect(reading: &mut Reading<'_>, node: &Node) -> Option<Place> {
+    word(reading, node, &[("always", node.at)])
 }
 
 /// `public:` of the whole route; `false` is an error, for a route is closed unless it says so.

@@ -394,10 +394,6 @@ fn what_this_version_cannot_do_is_refused() {
         ("listen: [systemd:web]", 1),
         ("upstreams: { a: { targets: [http://a], health: { path: / }, retry: 1 } }", 4),
         ("preset: auth0", 1),
-        (
-            "issuers: { a: { introspection: https://a, client_id: b, client_secret: c, cache: 60s } }",
-            6,
-        ),
         ("issuers: { a: { url: https://a, audience: b, sender_constraint: dpop } }", 2),
     ] {
         let found = codes(&format!("{HEAD_TEXT}{line}\n"));

@@ -8,7 +8,7 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 
-use super::Located;
+use super::{Introspection, Located, Place};
 
 /// A whole configuration: one file and what it includes.
 #[derive(Clone, Debug)]
@@ -114,6 +114,8 @@ pub struct Issuer {
     pub insecure: bool,
     /// How long a key set is used without a successful refresh. Default 24 h.
     pub max_stale: Duration,
+    /// How it is asked about tokens (RFC 7662). Default not at all.
+    pub introspection: Option<Introspection>,
 }
 
 /// Where an issuer's keys come from.
@@ -275,6 +277,8 @@ pub struct Route {
     pub allow_encoded_slash: bool,
     /// Replaces the configuration's setting.
     pub keep_authorization: Option<bool>,
+    /// Where `introspect: always` is written: every token is asked about, JWTs too.
+    pub introspect: Option<Place>,
 }
 
 /// A route's limit.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Method};
 
+use crate::authenticate::Scrutiny;
 use crate::config::{self, ClaimMatch, Config, Pattern, Public, RuleKind, Segment, Sources};
 use crate::forward::Upstream;
 use crate::limit::{Plan, Plans};
@@ -68,6 +69,10 @@ impl Linker<'_> {
             keep_authorization: written
                 .keep_authorization
                 .unwrap_or(self.config.keep_authorization),
+            scrutiny: match written.introspect {
+                Some(_) => Scrutiny::Introspect,
+                None => Scrutiny::Usual,
+            },
             metrics: RouteMetrics::new(&self.shared.metrics, &pattern.text),
             allow_encoded_slash: written.allow_encoded_slash,
             allow: allow_field(&methods, others.is_some()),
@@ -167,13 +172,14 @@ impl Linker<'_> {
         let config = self.config;
         let rules = (&written.allow, &written.methods, &written.public, &config.rules);
         let text = format!(
-            "{rules:?} {:?} {:?} {:?} {mode:?} {:?} {} {}",
+            "{rules:?} {:?} {:?} {:?} {mode:?} {:?} {} {} {}",
             written.strip_prefix,
             written.limit,
             written.timeout,
             written.keep_authorization,
             written.case_insensitive,
             written.allow_encoded_slash,
+            written.introspect.is_some(),
         );
         format!("{} {}", upstream.name(), without_places(&text))
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method};
 
+use crate::authenticate::Scrutiny;
 use crate::config::Mode;
 use crate::forward::Upstream;
 use crate::limit::Plan;
@@ -26,6 +27,8 @@ pub struct Route {
     pub(crate) mode: Mode,
     pub(crate) limit: Option<Arc<Plan>>,
     pub(crate) keep_authorization: bool,
+    /// How closely tokens are looked at here.
+    pub(crate) scrutiny: Scrutiny,
     pub(crate) metrics: RouteMetrics,
     pub(super) allow_encoded_slash: bool,
     pub(super) methods: Box<[(Method, Access)]>,

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use super::compile::{self, Compiled, Fault, Source};
 use super::notes::notes;
 use crate::admin::{Check, Operations, Refused, Reloaded};
+use crate::authenticate::IssuerStatus;
 use crate::config::{Config, Limits, Tls};
 use crate::gateway::Gateway;
 use crate::listen::{Certificates, Listeners};
@@ -53,7 +54,7 @@ impl Operations for Running {
         ];
         for issuer in self.gateway.policy().issuers() {
             let status = issuer.status();
-            let known = describe_keys(status.keys, &status.algorithms);
+            let known = describe_issuer(&status);
             let problem = status.problem.unwrap_or_else(|| "no keys yet".to_owned());
             checks.push(check(
                 &format!("issuer {}", issuer.name()),
@@ -162,10 +163,15 @@ impl Running {
     }
 }
 
-/// `3 keys, ES256 RS256`.
-pub(crate) fn describe_keys(keys: usize, algorithms: &[String]) -> String {
-    let plural = if keys == 1 { "" } else { "s" };
-    format!("{keys} key{plural}, {}", algorithms.join(" "))
+/// `3 keys, ES256 RS256`, `introspection`, or both.
+pub(crate) fn describe_issuer(status: &IssuerStatus) -> String {
+    let plural = if status.keys == 1 { "" } else { "s" };
+    let keys = format!("{} key{plural}, {}", status.keys, status.algorithms.join(" "));
+    match (status.introspects, status.keys) {
+        (false, _) => keys,
+        (true, 0) => "introspection".to_owned(),
+        (true, _) => format!("{keys}, introspection"),
+    }
 }
 
 fn check(name: &str, well: bool, state: &str, problem: &str) -> Check {
@@ -228,8 +234,20 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_counted_in_words() {
-        assert_eq!(describe_keys(1, &["ES256".into()]), "1 key, ES256");
-        assert_eq!(describe_keys(3, &["ES256".into(), "RS256".into()]), "3 keys, ES256 RS256");
+    fn issuers_are_described_in_words() {
+        let words = |keys, algorithms: &[&str], introspects| {
+            let algorithms = algorithms.iter().copied().map(str::to_owned).collect();
+            describe_issuer(&IssuerStatus {
+                ready: true,
+                keys,
+                algorithms,
+                introspects,
+                problem: None,
+            })
+        };
+        assert_eq!(words(1, &["ES256"], false), "1 key, ES256");
+        assert_eq!(words(3, &["ES256", "RS256"], false), "3 keys, ES256 RS256");
+        assert_eq!(words(1, &["ES256"], true), "1 key, ES256, introspection");
+        assert_eq!(words(0, &[], true), "introspection");
     }
 }

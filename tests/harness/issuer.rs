@@ -13,13 +13,16 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::introspection::{self, Endpoint};
 use super::keys::Key;
 use super::token::Token;
 
-/// Discovery, a JWKS, and a record of who asked for what.
+/// Discovery, a JWKS, an introspection endpoint, and a record of who asked for what.
 pub struct Issuer {
     address: SocketAddr,
     pub key: Key,
+    /// What answers at `/introspect`.
+    pub introspection: Arc<Endpoint>,
     state: Arc<State>,
     server: tokio::task::JoinHandle<()>,
 }
@@ -30,6 +33,7 @@ struct State {
     others: Mutex<HashMap<String, Value>>,
     behaviour: Mutex<Behaviour>,
     requests: Mutex<Vec<String>>,
+    introspection: Arc<Endpoint>,
     held: watch::Sender<bool>,
 }
 
@@ -65,10 +69,12 @@ impl Issuer {
             others: Mutex::default(),
             behaviour: Mutex::default(),
             requests: Mutex::default(),
+            introspection: Arc::default(),
             held: watch::Sender::new(false),
         });
         let server = tokio::spawn(serve(listener, Arc::clone(&state)));
-        Self { address, key, state, server }
+        let introspection = Arc::clone(&state.introspection);
+        Self { address, key, introspection, state, server }
     }
 
     pub fn url(&self) -> String {
@@ -129,7 +135,7 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
         let state = Arc::clone(&state);
         let service = service_fn(move |request| {
             let state = Arc::clone(&state);
-            async move { Ok::<_, std::convert::Infallible>(answer(&state, &request).await) }
+            async move { Ok::<_, std::convert::Infallible>(answer(&state, request).await) }
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .serve_connection(TokioIo::new(stream), service);
@@ -137,9 +143,12 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
     }
 }
 
-async fn answer(state: &State, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(state: &State, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
     state.requests.lock().unwrap().push(path.clone());
+    if path == introspection::PATH {
+        return state.introspection.answer(request).await;
+    }
     let behaviour = state.behaviour.lock().unwrap().clone();
     let (status, body) = match behaviour {
         Behaviour::Broken(status, body) => (status, body),

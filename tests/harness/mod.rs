@@ -6,6 +6,7 @@ pub mod client;
 pub mod command;
 pub mod demo;
 pub mod h2;
+pub mod introspection;
 pub mod issuer;
 pub mod keys;
 pub mod log;

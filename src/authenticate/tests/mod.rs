@@ -2,6 +2,7 @@
 
 mod bypasses;
 mod claims;
+mod fetch;
 mod identity;
 mod issuer;
 mod jwt;
@@ -157,6 +158,7 @@ fn settings(url: &str) -> config::Issuer {
         keys: KeySource::Discovery,
         insecure: false,
         max_stale: Duration::from_secs(24 * 3600),
+        introspection: None,
     }
 }
 

@@ -102,9 +102,7 @@ fn ask_upstream(upstream: &Arc<Upstream>) -> Asked<Result<Duration, String>> {
 
 fn issuer_words(status: Option<IssuerStatus>) -> Words {
     match status {
-        Some(status) if status.ready => {
-            Ok(crate::server::describe_keys(status.keys, &status.algorithms))
-        }
+        Some(status) if status.ready => Ok(crate::server::describe_issuer(&status)),
         Some(status) => {
             let problem = status.problem.unwrap_or_else(|| "no keys".to_owned());
             Err(format!("{problem}: its tokens are answered 503 until it has keys"))

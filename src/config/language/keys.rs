@@ -134,7 +134,7 @@ pub(crate) static TLS: Section = Section {
 
 /// One of `issuers:`
 pub(crate) static ISSUER: Section = Section {
-    required: &["url", "audience"],
+    required: &["audience"],
     ..mapping(
         "issuers",
         "An authorization server whose tokens are accepted.",
@@ -191,10 +191,55 @@ pub(crate) static ISSUER: Section = Section {
                 DURATION,
                 "How long keys are used without a successful refresh. Default 24h.",
             ),
-            later("introspection", "Opaque tokens (RFC 7662)."),
-            later("client_id", "For introspection."),
-            later("client_secret", "For introspection."),
-            later("cache", "For introspection."),
+            key(
+                "introspection",
+                Kind::Either(&[URL, Kind::Switch]),
+                "The endpoint that is asked about tokens (RFC 7662); `true` if the metadata names \
+                 it.",
+            ),
+            key(
+                "introspect",
+                Kind::Word(&["opaque", "routes", "always", "only"]),
+                "About which tokens: opaque ones (default with `url`), JWTs on routes that say \
+                 so, all (`always`), or all without verifying JWTs (`only`, default without `url`).",
+            ),
+            key("client_id", Kind::Text, "The gateway's client id, for introspection."),
+            key("client_secret", Kind::Text, "Its secret; better as `${file:/path}`."),
+            key(
+                "client_secret_encoding",
+                Kind::Word(&["form", "raw"]),
+                "Whether id and secret are form-encoded before Basic (RFC 6749 section 2.3.1). \
+                 Default form.",
+            ),
+            key(
+                "client_auth",
+                Kind::Word(&["client_secret_basic", "client_secret_post", "private_key_jwt"]),
+                "How the gateway authenticates. Default client_secret_basic, or private_key_jwt \
+                 with `client_key`.",
+            ),
+            key("client_key", Kind::Text, "For private_key_jwt: the PEM file of the private key."),
+            key("client_key_id", Kind::Text, "For private_key_jwt: the key's `kid`."),
+            key(
+                "cache",
+                DURATION,
+                "How long a good answer is used, never past `exp`. Default 60s; 0s asks each time.",
+            ),
+            key(
+                "negative_cache",
+                DURATION,
+                "How long a bad answer is used. Default 5s; 0s asks each time.",
+            ),
+            key("introspection_timeout", DURATION, "For one question. Default 5s."),
+            key(
+                "introspection_concurrency",
+                Kind::Count,
+                "How many questions may be under way at once. Default 32.",
+            ),
+            key(
+                "introspection_signed",
+                Kind::Switch,
+                "Whether answers must be signed (RFC 9701). Default false.",
+            ),
         ],
     )
 };
@@ -305,6 +350,11 @@ pub(crate) static ROUTE: Section = Section {
                 "Lets %2F through, as it is, within a segment. Default false.",
             ),
             key("keep_authorization", Kind::Switch, "Whether the backend sees the token."),
+            key(
+                "introspect",
+                Kind::Word(&["always"]),
+                "Asks the issuer about every token, JWTs too.",
+            ),
             later("cors", "Answers to preflights."),
         ],
     )

@@ -10,7 +10,7 @@ use super::{Decoded, printable};
 use crate::authenticate::{Authenticator, Issuer, Verdicts};
 use crate::cli::Global;
 use crate::clock::Clock;
-use crate::config::{self, Config, Variables};
+use crate::config::{self, Config, Introspected, Variables};
 use crate::identity::{Caller, Kind};
 use crate::record::metrics::Metrics;
 
@@ -24,7 +24,7 @@ pub(super) enum Verification {
     /// The checks refuse it, for this reason.
     Refused { issuer: String, reason: &'static str },
     /// The checks take it.
-    Good { issuer: String, kind: Kind, audience: Vec<String> },
+    Good { issuer: String, kind: Kind, audience: Vec<String>, how: &'static str },
 }
 
 /// Checks `text` as a request's token would be, if the configuration names its issuer.
@@ -73,11 +73,24 @@ async fn check(
     Ok(match authenticator.identify(&headers, None, clock.now()).await {
         Ok(Caller::Bearer(identity)) => {
             let audience = issuer.audience.clone();
-            Verification::Good { issuer: name, kind: identity.kind, audience }
+            Verification::Good { issuer: name, kind: identity.kind, audience, how: how(issuer) }
         }
         Ok(Caller::Anonymous) => Verification::Refused { issuer: name, reason: "missing_token" },
         Err(refusal) => Verification::Refused { issuer: name, reason: refusal.reason().as_str() },
     })
+}
+
+/// What was checked, in a sentence.
+fn how(issuer: &config::Issuer) -> &'static str {
+    match issuer.introspection.as_ref().map(|introspection| introspection.tokens) {
+        None | Some(Introspected::Opaque | Introspected::Routes) => {
+            "verified: signature, issuer, audience and time"
+        }
+        Some(Introspected::Always) => {
+            "verified: signature, issuer, audience and time; its issuer calls it active"
+        }
+        Some(Introspected::Only) => "verified: its issuer calls it active; audience and time",
+    }
 }
 
 /// The configuration; `None` if none was asked for and the default one is absent or faulty.
@@ -149,7 +162,7 @@ impl Verification {
                 format!("not verified: issuer {issuer}: {}", printable(why))
             }
             Self::Refused { reason, .. } => format!("refused: {reason}"),
-            Self::Good { .. } => "verified: signature, issuer, audience and time".to_owned(),
+            Self::Good { how, .. } => (*how).to_owned(),
         }
     }
 }
