@@ -8,6 +8,7 @@
 //!
 //! Apart from requests, [`refresh`] keeps keys fresh: [`fetch`], [`metadata`], [`keys`].
 
+mod account;
 mod bearer;
 mod claims;
 mod fetch;
@@ -20,6 +21,7 @@ mod keyring;
 mod keys;
 mod kinds;
 mod metadata;
+mod names;
 mod presets;
 mod reading;
 mod refresh;
@@ -31,6 +33,7 @@ mod watchers;
 #[cfg(test)]
 mod tests;
 
+pub use account::{Account, Field, account, is_called};
 pub use issuer::{Issuer, IssuerStatus};
 pub use presets::preset_names;
 pub use verdicts::Verdicts;
@@ -110,11 +113,11 @@ impl Authenticator {
     }
 
     /// Takes a token apart and finds the issuer that it names, compared byte for byte (RFC 9068
-    /// §4). No other issuer is tried.
+    /// §4), by one of its configured spellings. No other issuer is tried.
     fn assign<'t>(&self, token: &'t str) -> Result<(Jws<'t>, &Issuer), TokenFault> {
         let jws = Jws::parse(token)?;
         let url = jws.claimed_issuer()?;
-        let issuer = self.issuers.iter().find(|issuer| issuer.url() == url);
+        let issuer = self.issuers.iter().find(|issuer| issuer.is_called(url));
         Ok((jws, issuer.ok_or(TokenFault::UnknownIssuer)?))
     }
 }

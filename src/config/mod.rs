@@ -8,8 +8,10 @@ pub(crate) mod codes;
 pub(crate) mod language;
 pub(crate) mod schema;
 
+mod claims;
 mod issuers;
 mod link;
+mod names;
 mod network;
 mod overlap;
 mod pattern;
@@ -32,6 +34,7 @@ mod tests;
 
 pub mod problem;
 
+pub(crate) use issuers::draft;
 pub use problem::{Located, Place, Problem, Problems, Severity, Sources};
 pub use read::{Loaded, load, load_text};
 pub use types::*;
