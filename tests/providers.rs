@@ -5,6 +5,7 @@
 
 mod inspect;
 mod samples;
+mod settings;
 mod strangers;
 mod tenants;
 

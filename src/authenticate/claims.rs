@@ -102,14 +102,23 @@ impl Checks {
             None => self.is_typ_optional,
             Some(typ) => self.header_types.iter().any(|known| is_media_type(typ, known)),
         };
-        let has_other_use = claims.contains_key(TOKEN_USE.0) && !says(claims, &TOKEN_USE);
-        let is_foreign = has_other_use || FOREIGN.iter().any(|sign| says(claims, sign));
-        let is_id_token = !self.preset.id_tokens && is_id_token(claims, is_explicit);
-        if is_allowed && !is_foreign && !is_id_token && is_of_server(claims, self.preset) {
+        // Some servers copy `nonce` into access tokens; then something else must say what it is.
+        let is_access = is_explicit || DECLARES_ACCESS.iter().any(|sign| says(claims, sign));
+        let is_login = claims.contains_key("nonce") && !is_access && !self.preset.id_tokens;
+        if is_allowed && !is_login && !self.is_foreign(claims) && is_of_server(claims, self.preset)
+        {
             Ok(())
         } else {
             Err(TokenFault::WrongTokenType)
         }
+    }
+
+    /// Whether the claims are of another kind of token.
+    fn is_foreign(&self, claims: &Map<String, Value>) -> bool {
+        let has_other_use = claims.contains_key(TOKEN_USE.0) && !says(claims, &TOKEN_USE);
+        let is_id_token =
+            !self.preset.id_tokens && OF_ID_TOKENS.iter().any(|sign| says(claims, sign));
+        has_other_use || is_id_token || FOREIGN.iter().any(|sign| says(claims, sign))
     }
 
     /// What the configuration asks of every token.
@@ -153,13 +162,6 @@ impl Checks {
             expires: end.saturating_add(self.leeway),
         })
     }
-}
-
-/// Whether a token has a claim of ID tokens. Some servers copy `nonce` into access tokens; then
-/// something else must say what it is.
-fn is_id_token(claims: &Map<String, Value>, is_explicit: bool) -> bool {
-    let is_access = is_explicit || DECLARES_ACCESS.iter().any(|sign| says(claims, sign));
-    OF_ID_TOKENS.iter().any(|sign| says(claims, sign)) || claims.contains_key("nonce") && !is_access
 }
 
 /// Whether a token has what the access tokens of such a server have, and nothing that they have

@@ -254,11 +254,14 @@ fn limit_keys(
 }
 
 /// The names for claims that rules and headers may use: the configuration's, and `tenant`, for
-/// which a token might have a claim that means something else.
+/// which a token might have a claim that means something else. Where one issuer serves several
+/// tenants and no claim is known to name them, the name stands for nothing: a hostile tenant could
+/// write the claim.
 fn aliases(config: &config::Issuer, preset: &Preset) -> Arc<[(String, Vec<ClaimPath>)]> {
     let own = config.claims.iter().map(|(name, paths)| (name.value.clone(), paths.clone()));
     let tenant = ("tenant".to_owned(), paths_of(preset.tenant));
-    own.chain((!preset.tenant.is_empty()).then_some(tenant)).collect()
+    let is_known = !preset.tenant.is_empty() || !config.tenants.is_empty();
+    own.chain(is_known.then_some(tenant)).collect()
 }
 
 /// A preset's paths as those of a configuration.

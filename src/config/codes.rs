@@ -368,6 +368,14 @@ pub(crate) static CODES: &[Code] = &[
         "issuers:\n  main: { url: \"https://id.test\", audience: api }",
     ),
     code(
+        "A103",
+        "an audience that tells nothing",
+        "Keycloak writes `account` into `aud` of almost every token, because people may manage their \
+         own accounts. As this API's audience it accepts tokens that were made for any other one.",
+        "issuers:\n  main: { url: \"https://id.test/realms/a\", audience: account, preset: keycloak }",
+        "issuers:\n  main: { url: \"https://id.test/realms/a\", audience: orders-api, preset: keycloak }",
+    ),
+    code(
         "A120",
         "a public method that writes",
         "Anyone may change something without a token. If that is meant, as for a webhook that is \

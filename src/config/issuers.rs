@@ -57,7 +57,8 @@ fn short(reading: &mut Reading<'_>, file: &Fields<'_>) -> Option<Issuer> {
     url(reading, node, &mut issuer);
     audiences(reading, audience, &mut issuer, file.key_at("audience").is_some());
     set(&mut issuer.preset, preset);
-    if let Some(problem) = names::misfit(&issuer) {
+    let audience = names::shared_audience(&issuer, file.key_at("audience"));
+    for problem in names::misfit(&issuer).into_iter().chain(audience) {
         reading.note(problem);
     }
     Some(issuer)

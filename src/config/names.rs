@@ -14,9 +14,24 @@ pub(super) fn read(reading: &mut Reading<'_>, fields: &Fields<'_>, issuer: &mut 
         issuer.tenants = tenants;
     }
     let is_written = fields.key_at("tenants").is_some();
-    for problem in faults(issuer, is_written).into_iter().chain(misfit(issuer)) {
+    let audience = shared_audience(issuer, fields.key_at("audience"));
+    let found = faults(issuer, is_written).into_iter().chain(misfit(issuer)).chain(audience);
+    for problem in found {
         reading.note(problem);
     }
+}
+
+/// A warning about an audience that every token of a realm of Keycloak has.
+pub(super) fn shared_audience(issuer: &Issuer, at: Option<Place>) -> Option<Problem> {
+    let is_shared = issuer.preset.value == "keycloak"
+        && issuer.audience.iter().any(|audience| audience == "account");
+    let message = format!("issuer `{}` accepts tokens made for any API", *issuer.name);
+    let problem = || {
+        Problem::new("A103", at.unwrap_or(issuer.name.at), message)
+            .label("almost every token of a realm has the audience `account`")
+            .help("add an audience mapper for this API to the client scope, and name that audience")
+    };
+    is_shared.then(problem)
 }
 
 /// Whether the preset is for such an issuer.
@@ -35,7 +50,7 @@ pub(super) fn misfit(issuer: &Issuer) -> Option<Problem> {
         ),
         _ => return None,
     };
-    let message = format!("preset `{}` is not for {url}", issuer.preset.value);
+    let message = format!("preset `{}` is not for the issuer `{}`", *issuer.preset, *issuer.name);
     let is_unread = url.is_empty();
     (!is_unread).then(|| Problem::new("E028", issuer.url.at, message).label(label).help(help))
 }

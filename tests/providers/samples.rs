@@ -78,6 +78,13 @@ impl Sample {
         self
     }
 
+    pub fn set_type(&mut self, typ: Option<&str>) {
+        match typ {
+            Some(typ) => self.header.insert("typ".to_owned(), typ.into()),
+            None => self.header.remove("typ"),
+        };
+    }
+
     pub fn sign(&self, key: &Key) -> String {
         if let Some(opaque) = &self.opaque {
             return opaque.clone();
