@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 
 use super::names::Names;
 use super::presets;
-use super::reading::{Reading, first};
+use super::reading::Reading;
+use super::values::first;
 use crate::config::{self, ClaimPath};
 use crate::identity::Kind;
 

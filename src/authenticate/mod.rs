@@ -27,6 +27,7 @@ mod reading;
 mod refresh;
 mod tally;
 mod token;
+mod values;
 mod verdicts;
 mod watchers;
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::samples::{Sample, World, text};
 use crate::harness::command::Scopegate;
 use crate::harness::keys::{Key, RSA};
+use crate::harness::{Backend, Harness, Issuer, Token};
 
 const OURS: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 const PARTNER: &str = "0d9f6a1c-4c2b-4b6e-9a7d-5f1e2d3c4b5a";
@@ -155,6 +156,51 @@ async fn groups_that_are_elsewhere_are_not_absent() {
         let token = person(OURS).with(name, value);
         t.refuses("POST", "/good", &token, 403, "claim_mismatch").await;
     }
+}
+
+/// KS-02: metadata of all tenants names itself by the template, to the letter. Where no claim is
+/// known to name the tenant, a rule about it is met by nobody, whatever the token says.
+#[tokio::test]
+async fn keys_of_all_tenants_are_discovered() {
+    let issuer = Issuer::start().await;
+    let template = format!("{}/{{tenantid}}/v2.0", issuer.url());
+    let jwks = format!("{}/jwks", issuer.url());
+    issuer.serve_at("/common/metadata", json!({ "issuer": template, "jwks_uri": jwks }));
+    issuer.serve_at("/other/metadata", json!({ "issuer": issuer.url(), "jwks_uri": jwks }));
+    let with = |metadata: &str, more: &str| {
+        format!(
+            "issuers:
+  main:
+    url: '{template}'
+    tenants: acme
+    metadata_url: {{issuer}}/{metadata}/metadata
+    audience: https://api.example.com
+    {more}
+routes:
+  /any: {{ POST: {{ token: any }} }}
+  /tenants/{{tenant}}: {{ POST: {{ claim: {{ tenant: \"{{tenant}}\" }} }} }}
+"
+        )
+    };
+    let t = Harness::start_with(&with("common", ""), issuer, Backend::start().await).await;
+    let of = |tenant: &str| template.replace("{tenantid}", tenant);
+    let token = t.token().claim("iss", of("acme")).claim("tenant", "acme").claim("tid", "acme");
+    let post = async |path: &str, token: &Token| {
+        t.call("POST", path).bearer(&token.sign()).send().await.status().as_u16()
+    };
+    assert_eq!(post("/any", &token).await, 200);
+    assert_eq!(post("/tenants/acme", &token).await, 403);
+    assert_eq!(post("/any", &token.clone().claim("iss", of("other"))).await, 401);
+    t.rewrite(&with("common", "claims: { tenant: tid }"));
+    t.server.reload().await.unwrap();
+    t.ready().await;
+    assert_eq!(post("/tenants/acme", &token).await, 200);
+    assert_eq!(post("/tenants/other", &token).await, 403);
+    assert_eq!(post("/any", &token.clone().claim("tid", "other")).await, 401);
+    t.rewrite(&with("other", ""));
+    t.server.reload().await.unwrap();
+    t.ready().await;
+    assert_eq!(post("/any", &token.claim("jti", "another")).await, 503);
 }
 
 /// E029: what would accept whoever is a customer is no configuration.
