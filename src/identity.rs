@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
-use crate::config::ClaimPath;
+use crate::config::{ClaimMatch, ClaimPath};
 
 /// Who sent a request, as far as the gateway looked.
 #[derive(Clone, Debug)]
@@ -72,6 +72,11 @@ pub struct Identity {
     pub roles: Box<[Box<str>]>,
     /// The groups.
     pub groups: Box<[Box<str>]>,
+    /// Whether `groups` is all there are. Some servers leave them out if there are many; then no
+    /// rule may conclude that a group is missing.
+    pub are_groups_known: bool,
+    /// Which customer of the issuer, where one issuer serves several.
+    pub tenant: Option<Box<str>>,
     /// The authentication context class (RFC 9470).
     pub acr: Option<Box<str>>,
     /// When the person authenticated, since 1970.
@@ -80,12 +85,16 @@ pub struct Identity {
     pub expires: Duration,
     /// The first moment at which it is accepted: `nbf` minus leeway.
     pub not_before: Duration,
-    /// The hash of `jti`, for logs.
+    /// The token's id: `jti`, or what the preset has for it.
+    pub token_id: Option<Box<str>>,
+    /// Its hash, for logs.
     pub jti_hash: Option<Box<str>>,
+    /// The session, which a logout names (OIDC Back-Channel Logout §2.4).
+    pub session: Option<Box<str>>,
     /// All claims.
     pub claims: Map<String, Value>,
     /// The issuer's names for claims.
-    pub aliases: Arc<[(String, ClaimPath)]>,
+    pub aliases: Arc<[(String, Vec<ClaimPath>)]>,
     /// The identity headers for backends, ready to be cloned into a request.
     pub headers: Box<[(HeaderName, HeaderValue)]>,
     /// What limits count this caller by.
@@ -112,20 +121,55 @@ impl Identity {
     #[must_use]
     pub fn claim(&self, name: &str) -> Option<&Value> {
         match self.aliases.iter().find(|(alias, _)| alias == name) {
-            Some((_, path)) => walk(&self.claims, path.0.iter().map(String::as_str)),
+            Some((_, paths)) => {
+                paths.iter().find_map(|path| walk(&self.claims, path.0.iter().map(String::as_str)))
+            }
             None => walk(&self.claims, [name].into_iter())
                 .or_else(|| walk(&self.claims, name.split('.'))),
         }
     }
 }
 
-/// Follows member names from the outside in.
+/// Follows member names, and positions in lists, from the outside in. Null is absent.
 pub fn walk<'c, 'p>(
     claims: &'c Map<String, Value>,
     mut path: impl Iterator<Item = &'p str>,
 ) -> Option<&'c Value> {
     let first = claims.get(path.next()?)?;
-    path.try_fold(first, |value, name| value.get(name)).filter(|value| !value.is_null())
+    path.try_fold(first, |value, name| match value {
+        Value::Array(items) => items.get(name.parse::<usize>().ok()?),
+        Value::Object(members) => members.get(name),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    })
+    .filter(|value| !value.is_null())
+}
+
+/// Whether a claim's value is as wanted. One item of a list is enough.
+pub(crate) fn meets(wanted: &ClaimMatch, value: Option<&Value>) -> bool {
+    if let ClaimMatch::Exists(wanted) = wanted {
+        return value.is_some() == *wanted;
+    }
+    let Some(value) = value else { return false };
+    match wanted {
+        ClaimMatch::Is(wanted) => one_of(value, |item| item == wanted),
+        ClaimMatch::In(wanted) => one_of(value, |item| wanted.contains(item)),
+        ClaimMatch::Contains(wanted) => {
+            value.as_array().is_some_and(|items| items.contains(wanted))
+        }
+        ClaimMatch::StartsWith(start) => {
+            one_of(value, |item| item.as_str().is_some_and(|text| text.starts_with(start)))
+        }
+        ClaimMatch::EndsWith(end) => {
+            one_of(value, |item| item.as_str().is_some_and(|text| text.ends_with(end)))
+        }
+        // Parameters are compiled to segments, and existence was answered above.
+        ClaimMatch::Exists(_) | ClaimMatch::Param(_) => false,
+    }
+}
+
+/// Whether a value, or one item of a list, holds.
+pub(crate) fn one_of(value: &Value, holds: impl Fn(&Value) -> bool) -> bool {
+    value.as_array().map_or_else(|| holds(value), |items| items.iter().any(&holds))
 }
 
 /// A 128-bit hash of `parts` for limiters, apart for each `domain`. Keyed at random in each

@@ -25,6 +25,7 @@ mod limits;
 mod metrics;
 mod operations;
 mod paths;
+mod providers;
 mod rfc6750_bearer;
 mod rfc7515_signatures;
 mod rfc7519_jwt;

@@ -5,16 +5,23 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::presets::{DECLARES_ACCESS, FOREIGN, HeaderType, Preset, TOKEN_USE};
+use super::presets::{ABSENT, DECLARES_ACCESS, FOREIGN, Needed, OF_ID_TOKENS, Preset, TOKEN_USE};
+use super::reading::paths_of;
 use super::token::Header;
-use crate::config;
+use crate::config::{self, ClaimMatch, ClaimPath};
+use crate::identity::{meets, walk};
 use crate::rejection::TokenFault;
 
 /// What an issuer's tokens must say.
 #[derive(Debug)]
 pub(super) struct Checks {
     preset: &'static Preset,
+    /// What the header's `typ` may say, in addition to nothing if `is_typ_optional`.
+    header_types: Vec<String>,
+    is_typ_optional: bool,
     audience: Vec<String>,
+    audience_claim: Vec<ClaimPath>,
+    required: Vec<(ClaimPath, ClaimMatch)>,
     leeway: Duration,
     max_age: Option<Duration>,
 }
@@ -43,9 +50,22 @@ impl Window {
 
 impl Checks {
     pub(super) fn new(config: &config::Issuer, preset: &'static Preset) -> Self {
+        let accepted: Vec<&str> = match config.accept_typ.as_slice() {
+            [] => preset.header_types.to_vec(),
+            written => written.iter().map(String::as_str).collect(),
+        };
+        let (absent, named): (Vec<&str>, Vec<&str>) =
+            accepted.into_iter().partition(|typ| *typ == ABSENT);
         Self {
             preset,
+            header_types: named.into_iter().map(str::to_owned).collect(),
+            is_typ_optional: !absent.is_empty(),
             audience: config.audience.clone(),
+            audience_claim: match config.audience_claim.as_slice() {
+                [] => paths_of(preset.audience),
+                written => written.to_vec(),
+            },
+            required: config.required_claims.clone(),
             leeway: config.leeway.min(MAX_LEEWAY),
             max_age: config.max_token_age,
         }
@@ -64,6 +84,7 @@ impl Checks {
         if self.preset.profile_claims {
             check_profile(claims)?;
         }
+        self.check_required(claims)?;
         let exp = date(claims, "exp")?.ok_or(TokenFault::Malformed)?;
         let window = self.window(exp, claims)?;
         window.check(now)?;
@@ -78,7 +99,9 @@ impl Checks {
         claims: &Map<String, Value>,
         now: Duration,
     ) -> Result<Window, TokenFault> {
-        if self.is_foreign(claims) || ANSWERED_FOREIGN.iter().any(|sign| says(claims, sign)) {
+        let is_foreign =
+            self.is_foreign(claims) || ANSWERED_FOREIGN.iter().any(|sign| says(claims, sign));
+        if is_foreign || !is_of_server(claims, self.preset) {
             return Err(TokenFault::WrongTokenType);
         }
         if says(claims, &("token_type", &["DPoP"])) {
@@ -86,6 +109,7 @@ impl Checks {
         }
         check_unbound(claims)?;
         self.check_audience(claims)?;
+        self.check_required(claims)?;
         let exp = date(claims, "exp")?.unwrap_or(Duration::MAX);
         let window = self.window(exp, claims)?;
         window.check(now)?;
@@ -96,32 +120,41 @@ impl Checks {
     fn check_type(&self, header: &Header, claims: &Map<String, Value>) -> Result<(), TokenFault> {
         let typ = header.typ.as_deref();
         let is_explicit = typ.is_some_and(|typ| is_media_type(typ, "at+jwt"));
-        let is_allowed = match self.preset.header_type {
-            HeaderType::AccessToken => is_explicit,
-            HeaderType::Unnamed => is_explicit || typ.is_none_or(|typ| is_media_type(typ, "jwt")),
+        let is_allowed = match typ {
+            None => self.is_typ_optional,
+            Some(typ) => self.header_types.iter().any(|known| is_media_type(typ, known)),
         };
-        if !is_allowed || self.is_foreign(claims) {
-            return Err(TokenFault::WrongTokenType);
-        }
         // Some servers copy `nonce` into access tokens; then something else must say what it is.
         let is_access = is_explicit || DECLARES_ACCESS.iter().any(|sign| says(claims, sign));
-        if claims.contains_key("nonce") && !is_access {
-            return Err(TokenFault::WrongTokenType);
+        let is_login = claims.contains_key("nonce") && !is_access && !self.preset.id_tokens;
+        if is_allowed && !is_login && !self.is_foreign(claims) && is_of_server(claims, self.preset)
+        {
+            Ok(())
+        } else {
+            Err(TokenFault::WrongTokenType)
         }
-        Ok(())
     }
 
     /// Whether the claims are of another kind of token.
     fn is_foreign(&self, claims: &Map<String, Value>) -> bool {
-        let payload_types = self.preset.payload_types;
-        let is_payload_allowed = payload_types.is_empty() || says(claims, &("typ", payload_types));
         let has_other_use = claims.contains_key(TOKEN_USE.0) && !says(claims, &TOKEN_USE);
-        !is_payload_allowed || has_other_use || FOREIGN.iter().any(|sign| says(claims, sign))
+        let is_id_token =
+            !self.preset.id_tokens && OF_ID_TOKENS.iter().any(|sign| says(claims, sign));
+        has_other_use || is_id_token || FOREIGN.iter().any(|sign| says(claims, sign))
+    }
+
+    /// What the configuration asks of every token.
+    fn check_required(&self, claims: &Map<String, Value>) -> Result<(), TokenFault> {
+        let is_met = |(path, wanted): &(ClaimPath, ClaimMatch)| {
+            meets(wanted, walk(claims, path.0.iter().map(String::as_str)))
+        };
+        if self.required.iter().all(is_met) { Ok(()) } else { Err(TokenFault::WrongTokenType) }
     }
 
     /// RFC 7519 §4.1.3: exact, case-sensitive comparison; one match is enough.
     fn check_audience(&self, claims: &Map<String, Value>) -> Result<(), TokenFault> {
-        let audience = claims.get("aud").ok_or(TokenFault::WrongAudience)?;
+        let audience = self.audience_claim.iter().find_map(|path| written(claims, path));
+        let audience = audience.ok_or(TokenFault::WrongAudience)?;
         let listed = match audience.as_array() {
             Some(list) => list.as_slice(),
             None => std::slice::from_ref(audience),
@@ -149,6 +182,22 @@ impl Checks {
             not_before: start.saturating_sub(self.leeway),
             expires: end.saturating_add(self.leeway),
         })
+    }
+}
+
+/// Whether a token has what the access tokens of such a server have, and nothing that they have
+/// not.
+fn is_of_server(claims: &Map<String, Value>, preset: &Preset) -> bool {
+    let has =
+        |needed: &Needed| needed.one_of.iter().any(|name| says(claims, &(*name, needed.says)));
+    preset.required.iter().all(has) && !preset.refused.iter().any(|name| claims.contains_key(*name))
+}
+
+/// What stands at a path, null included.
+fn written<'c>(claims: &'c Map<String, Value>, path: &ClaimPath) -> Option<&'c Value> {
+    match path.0.as_slice() {
+        [name] => claims.get(name),
+        names => walk(claims, names.iter().map(String::as_str)),
     }
 }
 

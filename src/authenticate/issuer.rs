@@ -11,6 +11,7 @@ use super::fetch::Fetcher;
 use super::introspect::{Introspector, needs_keys, needs_nothing};
 use super::key_set::{Found, KeySet};
 use super::keyring::{Asked, Keyring};
+use super::names::{Named, Names};
 use super::reading::Reading;
 use super::refresh::{Place, Refresher};
 use super::tally::Tally;
@@ -164,7 +165,12 @@ impl Issuer {
 
     /// The issuer identifier.
     pub(super) fn url(&self) -> &str {
-        self.reading.issuer_url()
+        self.reading.names().url()
+    }
+
+    /// Whether a token whose `iss` says this is from this issuer.
+    pub(super) fn is_called(&self, iss: &str) -> bool {
+        self.reading.names().find(iss).is_some()
     }
 
     /// The counters of this issuer's tokens.
@@ -228,12 +234,16 @@ impl Issuer {
         let algorithm = keys::algorithm(&jws.header.alg)
             .filter(|algorithm| self.config.algorithms.contains(algorithm))
             .ok_or(Rejection::Token(TokenFault::AlgorithmRefused))?;
-        let set = self.set_for(jws.header.kid.as_deref(), algorithm, now).await?;
+        let names = self.reading.names();
+        let named = jws.claimed_issuer().map(|iss| names.find(iss)).map_err(Rejection::Token)?;
+        let named = named.ok_or(Rejection::Token(TokenFault::UnknownIssuer))?;
+        let wanted = Wanted { kid: jws.header.kid.as_deref(), algorithm, names, named };
+        let set = self.set_for(wanted, now).await?;
         let _turn = match turnstile {
             Some(turnstile) => Some(turnstile.turn().await),
             None => None,
         };
-        let fault = match set.find(jws.header.kid.as_deref(), algorithm) {
+        let fault = match wanted.find_in(&set) {
             Found::Key(key) if key.verifies(jws.signed, &jws.signature, algorithm) => {
                 return Ok(set.generation);
             }
@@ -246,24 +256,34 @@ impl Issuer {
 
     /// The keys to look in: those at hand, or, if they lack the one that is asked for, those that a
     /// refresh brings.
-    async fn set_for(
-        &self,
-        kid: Option<&str>,
-        algorithm: Algorithm,
-        now: Now,
-    ) -> Result<Arc<KeySet>, Rejection> {
+    async fn set_for(&self, wanted: Wanted<'_>, now: Now) -> Result<Arc<KeySet>, Rejection> {
         let set = self.keyring.usable_soon(now).await?;
-        match set.find(kid, algorithm) {
+        match wanted.find_in(&set) {
             // Asking the issuer again would not help.
             Found::Key(_) | Found::Unfit | Found::Ambiguous => return Ok(set),
             Found::Missing => {}
         }
         match self.keyring.refresh().await {
             Asked::Refreshed | Asked::TimedOut => {}
-            Asked::Throttled { is_first: true } => self.watchers.throttled(kid),
+            Asked::Throttled { is_first: true } => self.watchers.throttled(wanted.kid),
             Asked::Throttled { is_first: false } => {}
         }
         self.keyring.usable_soon(now).await
+    }
+}
+
+/// The key that a token says it was signed with.
+#[derive(Clone, Copy)]
+struct Wanted<'t> {
+    kid: Option<&'t str>,
+    algorithm: Algorithm,
+    names: &'t Names,
+    named: &'t Named,
+}
+
+impl Wanted<'_> {
+    fn find_in<'k>(&self, set: &'k KeySet) -> Found<'k> {
+        set.find(self.kid, self.algorithm, |owner| self.names.is_key_of(owner, self.named))
     }
 }
 

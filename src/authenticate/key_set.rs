@@ -35,10 +35,18 @@ impl KeySet {
         Some(Self { keys, generation: self.generation + 1 })
     }
 
-    /// The key called `kid` that fits `algorithm`. Several keys may share an id if they are of
-    /// different types (RFC 7517 §4.5). Without a `kid` exactly one key must fit.
-    pub(super) fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Found<'_> {
-        let named = |key: &&Key| kid.is_none() || key.kid.as_deref() == kid;
+    /// The key called `kid` that fits `algorithm`, among those whose owner is accepted. Several keys
+    /// may share an id if they are of different types (RFC 7517 §4.5). Without a `kid` exactly one
+    /// key must fit.
+    pub(super) fn find(
+        &self,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+        is_owner: impl Fn(Option<&str>) -> bool,
+    ) -> Found<'_> {
+        let named = |key: &&Key| {
+            (kid.is_none() || key.kid.as_deref() == kid) && is_owner(key.owner.as_deref())
+        };
         let mut fitting = self.keys.iter().filter(named).filter(|key| key.fits(algorithm));
         match (fitting.next(), fitting.next()) {
             (Some(key), None) => Found::Key(key),

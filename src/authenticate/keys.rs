@@ -28,6 +28,8 @@ pub(super) fn algorithm(alg: &str) -> Option<Algorithm> {
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) kid: Option<Box<str>>,
+    /// Whose key it is, if the JWK says so in `issuer`, as those of Entra do.
+    pub(super) owner: Option<Box<str>>,
     kind: Kind,
     /// The only algorithm that the key is for, if the JWK says so.
     alg: Option<Algorithm>,
@@ -60,7 +62,10 @@ impl Key {
         check_purpose(jwk)?;
         let (kind, parsed, octets) = public_key(jwk)?;
         let alg = own_algorithm(jwk, kind)?;
-        Ok(Self { kid: kid.map(Box::from), kind, alg, parsed, print: print(kid, alg, &octets) })
+        // An owner that is no text is nobody.
+        let owner = jwk.get("issuer").map(|owner| owner.as_str().unwrap_or_default());
+        let print = print(kid, owner, alg, &octets);
+        Ok(Self { kid: kid.map(Box::from), owner: owner.map(Box::from), kind, alg, parsed, print })
     }
 }
 
@@ -257,9 +262,14 @@ fn octets(jwk: &Value, name: &'static str, length: usize) -> Result<Vec<u8>, Fla
     if bytes.len() == length { Ok(bytes) } else { Err(Flaw::BadMember(name)) }
 }
 
-fn print(kid: Option<&str>, alg: Option<Algorithm>, octets: &[u8]) -> [u8; 32] {
+fn print(
+    kid: Option<&str>,
+    owner: Option<&str>,
+    alg: Option<Algorithm>,
+    octets: &[u8],
+) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
-    context.update(format!("{kid:?} {alg:?} ").as_bytes());
+    context.update(format!("{kid:?} {owner:?} {alg:?} ").as_bytes());
     context.update(octets);
     let mut print = [0; 32];
     print.copy_from_slice(context.finish().as_ref());

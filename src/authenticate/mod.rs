@@ -11,6 +11,7 @@
 //!
 //! Apart from requests, [`refresh`] keeps keys fresh: [`fetch`], [`metadata`], [`keys`].
 
+mod account;
 mod bearer;
 mod claims;
 mod fetch;
@@ -24,18 +25,21 @@ mod keyring;
 mod keys;
 mod kinds;
 mod metadata;
+mod names;
 mod presets;
 mod reading;
 mod refresh;
 mod tally;
 mod token;
 mod turnstile;
+mod values;
 mod verdicts;
 mod watchers;
 
 #[cfg(test)]
 mod tests;
 
+pub use account::{Account, Field, account, is_called};
 pub use issuer::{Issuer, IssuerStatus};
 pub use presets::preset_names;
 pub use verdicts::Verdicts;
@@ -153,8 +157,8 @@ impl Authenticator {
         answer.map_err(|rejection| counted(issuer, rejection))
     }
 
-    /// Finds the issuer that a token names, compared byte for byte (RFC 9068 §4), or the one that
-    /// knows opaque tokens. No other issuer is tried. The token is taken apart if its issuer's keys
+    /// Finds the issuer that a token names, compared byte for byte (RFC 9068 §4) with the
+    /// spellings configured, or the one that knows opaque tokens. No other issuer is tried. The token is taken apart if its issuer's keys
     /// can verify it.
     fn assign<'t>(&self, token: &'t str) -> Result<(Option<Jws<'t>>, &Arc<Issuer>), TokenFault> {
         if !token::is_jose(token) {
@@ -163,7 +167,7 @@ impl Authenticator {
         }
         let jws = Jws::parse(token)?;
         let url = jws.claimed_issuer()?;
-        let issuer = self.issuers.iter().find(|issuer| *issuer.url() == *url);
+        let issuer = self.issuers.iter().find(|issuer| issuer.is_called(url));
         let issuer = issuer.ok_or(TokenFault::UnknownIssuer)?;
         Ok((Some(jws).filter(|_| issuer.verifies()), issuer))
     }

@@ -7,8 +7,11 @@ use aws_lc_rs::digest::{Context, SHA256, digest};
 use serde_json::{Map, Value};
 
 use super::claims::{self, Window};
-use super::presets::{Path, Preset, ScopeForm};
-use super::{headers, kinds};
+use super::headers;
+use super::kinds::{Kinds, Said};
+use super::names::{Named, Names};
+use super::presets::{Path, Preset, RoleForm, ScopeForm};
+use super::values::{first, list, of_tenant, optional, text};
 use crate::config::{self, ClaimPath, IdentityHeader};
 use crate::identity::{Identity, Kind, LimitKeys, walk};
 use crate::rejection::TokenFault;
@@ -16,18 +19,23 @@ use crate::rejection::TokenFault;
 /// Where an issuer's tokens say what, resolved once from preset and configuration.
 #[derive(Debug)]
 pub(super) struct Reading {
-    preset: &'static Preset,
     issuer: Arc<str>,
-    issuer_url: Arc<str>,
-    scopes: Vec<ClaimPath>,
+    names: Names,
+    needs_client: bool,
+    pub(super) scopes: Vec<ClaimPath>,
     scope_form: ScopeForm,
-    roles: Vec<ClaimPath>,
-    client_roles: Option<(Path, &'static str)>,
-    groups: Vec<ClaimPath>,
-    client: Vec<ClaimPath>,
-    subject: Vec<ClaimPath>,
-    aliases: Arc<[(String, ClaimPath)]>,
-    machine_marks: Vec<(ClaimPath, String)>,
+    pub(super) roles: Vec<ClaimPath>,
+    role_form: RoleForm,
+    pub(super) client_roles: Option<(Path, &'static str)>,
+    pub(super) groups: Vec<ClaimPath>,
+    groups_elsewhere: Vec<ClaimPath>,
+    pub(super) client: Vec<ClaimPath>,
+    pub(super) subject: Vec<ClaimPath>,
+    pub(super) tenant: Vec<ClaimPath>,
+    pub(super) token_id: Vec<ClaimPath>,
+    pub(super) session: Vec<ClaimPath>,
+    aliases: Arc<[(String, Vec<ClaimPath>)]>,
+    kinds: Kinds,
     /// Every scope that contains others, with all that it contains, however indirectly.
     implied: HashMap<String, Vec<String>>,
     headers: Vec<IdentityHeader>,
@@ -40,35 +48,35 @@ impl Reading {
         headers: &[IdentityHeader],
     ) -> Self {
         let named = |name: &str| {
-            config
-                .claims
-                .iter()
-                .find(|(alias, _)| alias.value == name)
-                .map(|(_, path)| path.clone())
+            let claim = config.claims.iter().find(|(alias, _)| alias.value == name);
+            claim.map(|(_, paths)| paths.clone())
         };
-        let field = |name: &str, paths: &[Path]| match named(name) {
-            Some(path) => vec![path],
-            None => paths.iter().map(claim_path).collect(),
-        };
+        let field = |name: &str, paths: &[Path]| named(name).unwrap_or_else(|| paths_of(paths));
         // Who names a claim knows how it is written.
         let is_scope_named = named("scopes").is_some();
         let form = if is_scope_named { ScopeForm::TextOrList } else { preset.scope_form };
-        let alias = |(name, path): &(config::Located<String>, ClaimPath)| {
-            (name.value.clone(), path.clone())
+        let groups_elsewhere = match named("groups") {
+            Some(_) => Vec::new(),
+            None => paths_of(preset.groups_elsewhere),
         };
         Self {
-            preset,
             issuer: config.name.as_str().into(),
-            issuer_url: config.url.as_str().into(),
+            names: Names::new(config, preset),
+            needs_client: preset.needs_client,
             scopes: field("scopes", preset.scopes),
             scope_form: form,
             roles: field("roles", preset.roles),
+            role_form: preset.role_form,
             client_roles: preset.client_roles.filter(|_| named("roles").is_none()),
             groups: field("groups", preset.groups),
+            groups_elsewhere,
             client: field("client", preset.client),
             subject: field("subject", preset.subject),
-            aliases: config.claims.iter().map(alias).collect(),
-            machine_marks: config.client_token_when.clone(),
+            tenant: field("tenant", preset.tenant),
+            token_id: field("token_id", preset.token_id),
+            session: field("session", preset.session),
+            aliases: aliases(config, preset),
+            kinds: Kinds::new(config, preset),
             implied: closure(&config.implies),
             headers: headers.to_vec(),
         }
@@ -79,9 +87,9 @@ impl Reading {
         &self.issuer
     }
 
-    /// The issuer identifier.
-    pub(super) fn issuer_url(&self) -> &str {
-        &self.issuer_url
+    /// What the issuer is called in tokens.
+    pub(super) fn names(&self) -> &Names {
+        &self.names
     }
 
     /// What the claims of a verified token say.
@@ -90,31 +98,43 @@ impl Reading {
         claims: Map<String, Value>,
         window: Window,
     ) -> Result<Identity, TokenFault> {
+        let named = self.named(&claims)?;
         let client = text(&claims, &self.client)?;
+        if self.needs_client && client.is_none() {
+            return Err(TokenFault::WrongTokenType);
+        }
         let subject = text(&claims, &self.subject)?;
-        let kind =
-            kinds::kind_of(&claims, client.as_deref(), &self.machine_marks, self.preset.kinds);
+        let (kind, _) = self.kinds.of(Said {
+            claims: &claims,
+            client: client.as_deref(),
+            subject: subject.as_deref(),
+        });
+        let tenant = self.tenant(&claims, named)?;
         // A backend that trusts the subject must never read a client id there (RFC 9700 §4.15).
         let person = subject.clone().filter(|subject| {
             kind != Kind::Client && client.as_ref().is_none_or(|client| client != subject)
         });
-        let keys = self.limit_keys(client.as_deref(), person.as_deref(), subject.as_deref());
+        let keys = limit_keys(&named.url, client.as_deref(), person.as_deref(), subject.as_deref());
         let scopes = self.scopes(&claims);
         let mut identity = Identity {
             issuer: Arc::clone(&self.issuer),
-            issuer_url: Arc::clone(&self.issuer_url),
+            issuer_url: Arc::clone(&named.url),
             subject: person,
             client,
             kind,
             granted: self.grant(&scopes),
             scopes,
-            roles: self.roles(&claims),
-            groups: first(&claims, &self.groups).map(list).unwrap_or_default().into(),
+            roles: self.roles(&claims, tenant.as_deref()),
+            groups: self.groups(&claims),
+            are_groups_known: first(&claims, &self.groups_elsewhere).is_none(),
+            tenant,
             acr: claims.get("acr").and_then(Value::as_str).map(Box::from),
             auth_time: claims::date(&claims, "auth_time").unwrap_or_default(),
             expires: window.expires,
             not_before: window.not_before,
-            jti_hash: claims.get("jti").and_then(Value::as_str).map(short_hash),
+            jti_hash: optional(&claims, &self.token_id).as_deref().map(short_hash),
+            token_id: optional(&claims, &self.token_id),
+            session: optional(&claims, &self.session),
             claims,
             aliases: Arc::clone(&self.aliases),
             headers: Box::default(),
@@ -125,14 +145,38 @@ impl Reading {
     }
 
     /// One source, in the form that the preset names; scopes in another form grant nothing.
-    fn scopes(&self, claims: &Map<String, Value>) -> Box<[Box<str>]> {
+    pub(super) fn scopes(&self, claims: &Map<String, Value>) -> Box<[Box<str>]> {
         let Some(value) = first(claims, &self.scopes) else { return Box::default() };
         match (value.as_str(), self.scope_form) {
-            (Some(text), _) => {
+            (Some(text), ScopeForm::Text | ScopeForm::TextOrList) => {
                 text.split(' ').filter(|scope| !scope.is_empty()).map(Box::from).collect()
             }
-            (None, ScopeForm::TextOrList) => list(value).into(),
-            (None, ScopeForm::Text) => Box::default(),
+            (None, ScopeForm::List | ScopeForm::TextOrList) => list(value).into(),
+            (None, ScopeForm::Text) | (Some(_), ScopeForm::List) => Box::default(),
+        }
+    }
+
+    /// Whom the token's `iss` names. An answer about a token may leave out whose it is if there is
+    /// only one it can be.
+    fn named(&self, claims: &Map<String, Value>) -> Result<&Named, TokenFault> {
+        let iss = claims.get("iss").map_or(Some(&**self.names.url()), Value::as_str);
+        let iss = iss.ok_or(TokenFault::Malformed)?;
+        self.names.find(iss).ok_or(TokenFault::UnknownIssuer)
+    }
+
+    /// The tenant that the claims name, which must be the one of the issuer that was accepted.
+    fn tenant(
+        &self,
+        claims: &Map<String, Value>,
+        named: &Named,
+    ) -> Result<Option<Box<str>>, TokenFault> {
+        let claimed = optional(claims, &self.tenant);
+        match (&named.tenant, &claimed) {
+            (Some(accepted), Some(claimed)) if **accepted != **claimed => {
+                Err(TokenFault::UnknownIssuer)
+            }
+            (Some(accepted), None) => Ok(Some((**accepted).into())),
+            (_, _) => Ok(claimed),
         }
     }
 
@@ -150,8 +194,27 @@ impl Reading {
         granted.into()
     }
 
-    fn roles(&self, claims: &Map<String, Value>) -> Box<[Box<str>]> {
-        let mut roles = first(claims, &self.roles).map(list).unwrap_or_default();
+    /// Whom the token speaks for, and the rule that says so.
+    pub(super) fn kind(&self, claims: &Map<String, Value>) -> (Kind, &'static str) {
+        let client = optional(claims, &self.client);
+        let subject = optional(claims, &self.subject);
+        self.kinds.of(Said { claims, client: client.as_deref(), subject: subject.as_deref() })
+    }
+
+    pub(super) fn groups(&self, claims: &Map<String, Value>) -> Box<[Box<str>]> {
+        first(claims, &self.groups).map(list).unwrap_or_default().into()
+    }
+
+    pub(super) fn roles(
+        &self,
+        claims: &Map<String, Value>,
+        tenant: Option<&str>,
+    ) -> Box<[Box<str>]> {
+        let mut roles = match (first(claims, &self.roles), self.role_form) {
+            (None, _) => Vec::new(),
+            (Some(value), RoleForm::List) => list(value),
+            (Some(value), RoleForm::OfTenants) => of_tenant(value, tenant),
+        };
         let clients = self
             .client_roles
             .and_then(|(path, member)| Some((walk(claims, path.iter().copied())?, member)));
@@ -163,58 +226,49 @@ impl Reading {
         }
         roles.into()
     }
+}
 
-    /// The same client id at two issuers is two clients, and a client is never a user of the same
-    /// name: issuer and domain are part of what is hashed. 128 bits of SHA-256, so that nobody can
-    /// search for a name that spends another's quota.
-    fn limit_keys(
-        &self,
-        client: Option<&str>,
-        person: Option<&str>,
-        subject: Option<&str>,
-    ) -> LimitKeys {
-        let key = |domain: &str, id: &str| {
-            let mut context = Context::new(&SHA256);
-            for part in [domain, &self.issuer_url, "\0", id] {
-                context.update(part.as_bytes());
-            }
-            let mut bytes = [0; 16];
-            bytes.copy_from_slice(&context.finish().as_ref()[..16]);
-            u128::from_be_bytes(bytes)
-        };
-        let of_client = match (client, subject) {
-            (Some(client), _) => key("client\0", client),
-            (None, Some(subject)) => key("user\0", subject),
-            (None, None) => key("nobody\0", ""),
-        };
-        LimitKeys {
-            client: of_client,
-            user: person.map_or(of_client, |person| key("user\0", person)),
+/// The same client id at two issuers is two clients, and a client is never a user of the same
+/// name: issuer and domain are part of what is hashed. 128 bits of SHA-256, so that nobody can
+/// search for a name that spends another's quota.
+fn limit_keys(
+    issuer_url: &str,
+    client: Option<&str>,
+    person: Option<&str>,
+    subject: Option<&str>,
+) -> LimitKeys {
+    let key = |domain: &str, id: &str| {
+        let mut context = Context::new(&SHA256);
+        for part in [domain, issuer_url, "\0", id] {
+            context.update(part.as_bytes());
         }
-    }
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&context.finish().as_ref()[..16]);
+        u128::from_be_bytes(bytes)
+    };
+    let of_client = match (client, subject) {
+        (Some(client), _) => key("client\0", client),
+        (None, Some(subject)) => key("user\0", subject),
+        (None, None) => key("nobody\0", ""),
+    };
+    LimitKeys { client: of_client, user: person.map_or(of_client, |person| key("user\0", person)) }
 }
 
-fn claim_path(path: &Path) -> ClaimPath {
-    ClaimPath(path.iter().copied().map(str::to_owned).collect())
+/// The names for claims that rules and headers may use: the configuration's, and `tenant`, for
+/// which a token might have a claim that means something else. Where one issuer serves several
+/// tenants and no claim is known to name them, the name stands for nothing: a hostile tenant could
+/// write the claim.
+fn aliases(config: &config::Issuer, preset: &Preset) -> Arc<[(String, Vec<ClaimPath>)]> {
+    let own = config.claims.iter().map(|(name, paths)| (name.value.clone(), paths.clone()));
+    let tenant = ("tenant".to_owned(), paths_of(preset.tenant));
+    let is_known = !preset.tenant.is_empty() || !config.tenants.is_empty();
+    own.chain(is_known.then_some(tenant)).collect()
 }
 
-fn first<'c>(claims: &'c Map<String, Value>, paths: &[ClaimPath]) -> Option<&'c Value> {
-    paths.iter().find_map(|path| walk(claims, path.0.iter().map(String::as_str)))
-}
-
-/// Text that must be text if it is there; empty text is as good as none.
-fn text(claims: &Map<String, Value>, paths: &[ClaimPath]) -> Result<Option<Box<str>>, TokenFault> {
-    let Some(value) = first(claims, paths) else { return Ok(None) };
-    let text = value.as_str().ok_or(TokenFault::Malformed)?;
-    Ok(Some(text).filter(|text| !text.is_empty()).map(Box::from))
-}
-
-/// The strings of a list; a single string is a list of one (some servers collapse them).
-fn list(value: &Value) -> Vec<Box<str>> {
-    match value.as_array() {
-        Some(items) => items.iter().filter_map(Value::as_str).map(Box::from).collect(),
-        None => value.as_str().map(Box::from).into_iter().collect(),
-    }
+/// A preset's paths as those of a configuration.
+pub(super) fn paths_of(paths: &[Path]) -> Vec<ClaimPath> {
+    let owned = |path: &Path| ClaimPath(path.iter().copied().map(str::to_owned).collect());
+    paths.iter().map(owned).collect()
 }
 
 /// Follows every implication to its end, through cycles, too.

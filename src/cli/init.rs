@@ -3,8 +3,11 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use clap::builder::PossibleValuesParser;
+
 use super::check::{answer, complain};
 use super::{Exit, Global};
+use crate::authenticate::preset_names;
 use crate::config::{Loaded, Variables, load_text};
 
 #[derive(Debug, clap::Args)]
@@ -16,6 +19,9 @@ pub(super) struct Options {
     /// This API's identifier: what tokens for it say in `aud`
     #[arg(long)]
     audience: Option<String>,
+    /// What kind of server the issuer is; docs/providers.md lists them
+    #[arg(long, value_parser = PossibleValuesParser::new(preset_names()))]
+    preset: Option<String>,
     /// The file to write; `-` is standard output
     #[arg(short, long, default_value = "gateway.yaml")]
     output: PathBuf,
@@ -67,18 +73,21 @@ fn write(path: &Path, text: &str, force: bool) -> std::io::Result<()> {
     options.open(path)?.write_all(text.as_bytes())
 }
 
-/// The eleven lines.
+/// The eleven lines; one more for a preset.
 fn file(options: &Options) -> String {
     let audience = match &options.audience {
         Some(audience) => format!("audience: {}", scalar(audience)),
         None => "# audience: the API's identifier, `aud` of a real token (scopegate token inspect)"
             .to_owned(),
     };
+    let preset = options.preset.as_ref().map(|preset| format!("preset: {preset}\n"));
+    let preset = preset.unwrap_or_default();
     let (issuer, upstream) = (scalar(&options.issuer), scalar(&options.upstream));
     format!(
         "# yaml-language-server: $schema=./gateway.schema.json\n\
          issuer: {issuer}\n\
          {audience}\n\
+         {preset}\
          upstream: {upstream}\n\
          \n\
          routes:\n  \
@@ -109,6 +118,7 @@ mod tests {
             issuer: "https://id.example.com/realms/prod".to_owned(),
             upstream: "http://127.0.0.1:3000".to_owned(),
             audience: audience.map(str::to_owned),
+            preset: None,
             output: PathBuf::from("-"),
             force: false,
         }
@@ -125,6 +135,16 @@ mod tests {
         let loaded = loaded(&options);
         assert_eq!(loaded.problems.render(&loaded.sources, false), "");
         assert_eq!(loaded.config.unwrap().issuers[0].audience, ["https://api.example.com"]);
+    }
+
+    #[test]
+    fn a_preset_is_written_where_it_belongs() {
+        let options = Options { preset: Some("okta".to_owned()), ..options(Some("api://default")) };
+        // E028: Okta's org server cannot be verified, and `init` says so at once.
+        assert!(!is_usable(&loaded(&options)));
+        let issuer = "https://acme.okta.com/oauth2/default".to_owned();
+        let config = loaded(&Options { issuer, ..options }).config.unwrap();
+        assert_eq!(config.issuers[0].preset.value, "okta");
     }
 
     #[test]

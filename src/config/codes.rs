@@ -235,6 +235,34 @@ pub(crate) static CODES: &[Code] = &[
         "issuers:\n  a: { introspection: https://a.example/introspect }\n  b: { introspection: https://b.example/introspect, introspect: routes }",
     ),
     code(
+        "E027",
+        "a type of something that is no access token",
+        "One server signs ID tokens, logout tokens, proofs and more with the same keys. `typ` in \
+         the header is what keeps one from being used as another (RFC 8725 section 3.11), so a \
+         type that belongs to another kind cannot be accepted here.",
+        "accept_typ: [at+jwt, logout+jwt]",
+        "accept_typ: [at+jwt, JWT]",
+    ),
+    code(
+        "E028",
+        "a preset for another issuer",
+        "Some presets are right for certain issuers and dangerous for others: `google-id` accepts \
+         ID tokens, because Google makes no other JWTs for people, and tokens of Okta's org \
+         authorization server are signed with keys that are not published.",
+        "issuers:\n  main: { url: \"https://acme.okta.com\", audience: api, preset: okta }",
+        "issuers:\n  main: { url: \"https://acme.okta.com/oauth2/default\", audience: api, preset: okta }",
+    ),
+    code(
+        "E029",
+        "an issuer of tenants that are not named",
+        "An issuer that serves many customers signs tokens for all of them. `{tenantid}` in `url` \
+         stands for the customer, and `tenants` lists those whose tokens are accepted; there is no \
+         wildcard. Every alias names the tenant in the same way, and the keys are found through \
+         `metadata_url`, `jwks_url` or `jwks`.",
+        "issuers:\n  main:\n    url: \"https://login.microsoftonline.com/{tenantid}/v2.0\"\n    audience: api",
+        "issuers:\n  main:\n    url: \"https://login.microsoftonline.com/{tenantid}/v2.0\"\n    tenants: [72f988bf-86f1-41af-91ab-2d7cd011db47]\n    jwks_url: https://login.microsoftonline.com/organizations/discovery/v2.0/keys\n    audience: api",
+    ),
+    code(
         "E030",
         "an environment variable that is not set",
         "A value that is silently empty is a setting that is silently gone. Set the variable, or \
@@ -373,6 +401,14 @@ pub(crate) static CODES: &[Code] = &[
          names where the secret is.",
         "client_secret: s3cret",
         "client_secret: ${file:/run/secrets/introspect}",
+    ),
+    code(
+        "A103",
+        "an audience that tells nothing",
+        "Keycloak writes `account` into `aud` of almost every token, because people may manage their \
+         own accounts. As this API's audience it accepts tokens that were made for any other one.",
+        "issuers:\n  main: { url: \"https://id.test/realms/a\", audience: account, preset: keycloak }",
+        "issuers:\n  main: { url: \"https://id.test/realms/a\", audience: orders-api, preset: keycloak }",
     ),
     code(
         "A120",

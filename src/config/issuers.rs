@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::Uri;
 use jsonwebtoken::Algorithm;
 
+use super::claims::{accept_typ, claim_paths, claims, marks, required};
 use super::language::{ALGORITHMS, ISSUER, LATER_PRESETS, PRESETS};
 use super::reading::{Fault, Fields, Reading};
 use super::server::{flag, path, set};
@@ -12,7 +13,7 @@ use super::value::{
     self, at_least_one, entries, located, parsed, some, text, unknown_word, wait, word,
 };
 use super::yaml::{Node, Value};
-use super::{ClaimPath, Issuer, KeySource, Located, Place, Problem, introspection, network};
+use super::{Issuer, KeySource, Located, Place, Problem, introspection, names, network};
 
 /// All issuers.
 pub(super) fn issuers(reading: &mut Reading<'_>, file: &Fields<'_>) -> Vec<Issuer> {
@@ -56,6 +57,10 @@ fn short(reading: &mut Reading<'_>, file: &Fields<'_>) -> Option<Issuer> {
     url(reading, node, &mut issuer);
     audiences(reading, audience, &mut issuer, file.key_at("audience").is_some());
     set(&mut issuer.preset, preset);
+    let audience = names::shared_audience(&issuer, file.key_at("audience"));
+    for problem in names::misfit(&issuer).into_iter().chain(audience) {
+        reading.note(problem);
+    }
     Some(issuer)
 }
 
@@ -82,15 +87,23 @@ fn issuer(reading: &mut Reading<'_>, name: Located<String>, node: &Node) -> Issu
     issuer.max_token_age = fields.read(reading, "max_token_age", wait);
     set(&mut issuer.claims, fields.read(reading, "claims", claims));
     set(&mut issuer.client_token_when, fields.read(reading, "client_token_when", marks));
+    set(&mut issuer.user_token_when, fields.read(reading, "user_token_when", marks));
+    issuer.kind_unknown_by_default =
+        fields.read(reading, "kind_default", kind_default) == Some(true);
+    set(&mut issuer.audience_claim, fields.read(reading, "audience_claim", claim_paths));
+    set(&mut issuer.accept_typ, fields.read(reading, "accept_typ", accept_typ));
+    set(&mut issuer.required_claims, fields.read(reading, "required_claims", required));
     set(&mut issuer.implies, fields.read(reading, "implies", implies));
     set(&mut issuer.max_stale, fields.read(reading, "max_stale", wait));
     fields.read(reading, "sender_constraint", sender_constraint);
     keys(reading, &fields, &mut issuer);
     introspection::introspection(reading, &fields, &mut issuer);
+    names::read(reading, &fields, &mut issuer);
     issuer
 }
 
-fn draft(name: Located<String>) -> Issuer {
+/// An issuer with the defaults of all its keys.
+pub(crate) fn draft(name: Located<String>) -> Issuer {
     let at = name.at;
     Issuer {
         name,
@@ -100,8 +113,15 @@ fn draft(name: Located<String>) -> Issuer {
         algorithms: vec![Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA],
         leeway: Duration::from_secs(30),
         max_token_age: None,
+        issuer_aliases: Vec::new(),
+        tenants: Vec::new(),
+        audience_claim: Vec::new(),
+        accept_typ: Vec::new(),
+        required_claims: Vec::new(),
         claims: Vec::new(),
         client_token_when: Vec::new(),
+        user_token_when: Vec::new(),
+        kind_unknown_by_default: false,
         implies: Vec::new(),
         keys: KeySource::Discovery,
         insecure: false,
@@ -171,9 +191,9 @@ fn preset(reading: &mut Reading<'_>, node: &Node) -> Option<Located<String>> {
             let fault = Fault::new(
                 "E090",
                 "is a preset that is not supported yet",
-                "this version knows generic, rfc9068, keycloak",
+                "its tokens are opaque: only the provider can say whose they are",
             );
-            return Err(fault.help("use `generic`, and name the provider's claims in `claims`"));
+            return Err(fault.help("docs/providers.md says what to do instead"));
         }
         Err(unknown_word(text, PRESETS.iter().copied()))
     })?;
@@ -221,54 +241,9 @@ fn leeway(reading: &mut Reading<'_>, node: &Node) -> Option<Duration> {
     Some(found)
 }
 
-fn claims(reading: &mut Reading<'_>, node: &Node) -> Option<Vec<(Located<String>, ClaimPath)>> {
-    let mut claims = Vec::new();
-    for entry in entries(reading, node) {
-        if let Some(path) = claim_path(reading, &entry.node) {
-            claims.push((entry.key.clone(), path));
-        }
-    }
-    Some(claims)
-}
-
-/// A dotted name, or a list of exact member names.
-pub(super) fn claim_path(reading: &mut Reading<'_>, node: &Node) -> Option<ClaimPath> {
-    let names = match &node.value {
-        Value::List(items) if !items.is_empty() => some(reading, node, text),
-        Value::Null
-        | Value::Bool(_)
-        | Value::Number(_)
-        | Value::Text(_)
-        | Value::Unset
-        | Value::List(_)
-        | Value::Map(_) => parsed(reading, node, "a claim's name", parse_dotted)?,
-    };
-    Some(ClaimPath(names))
-}
-
-fn parse_dotted(text: &str) -> Result<Vec<String>, Fault> {
-    if text.contains("://") {
-        let what = "would be split at its dots";
-        return Err(Fault::new("E008", what, "write it as a list: `[\"https://...\"]`"));
-    }
-    let names: Vec<String> = text.split('.').map(str::to_owned).collect();
-    if names.iter().any(String::is_empty) {
-        let what = "has an empty name in it";
-        return Err(Fault::new("E008", what, "expected a dotted name, such as `a.b`"));
-    }
-    Ok(names)
-}
-
-fn marks(reading: &mut Reading<'_>, node: &Node) -> Option<Vec<(ClaimPath, String)>> {
-    let mut marks = Vec::new();
-    for entry in entries(reading, node) {
-        let Some(value) = text(reading, &entry.node) else { continue };
-        match parse_dotted(&entry.key.value) {
-            Ok(names) => marks.push((ClaimPath(names), value)),
-            Err(_) => marks.push((ClaimPath(vec![entry.key.value.clone()]), value)),
-        }
-    }
-    Some(marks)
+/// Whether a token without any sign is nobody's.
+fn kind_default(reading: &mut Reading<'_>, node: &Node) -> Option<bool> {
+    word(reading, node, &[("preset", false), ("unknown", true)])
 }
 
 fn implies(reading: &mut Reading<'_>, node: &Node) -> Option<Vec<(String, Vec<String>)>> {
@@ -332,13 +307,5 @@ mod tests {
         for name in ALGORITHMS {
             assert!(parse_algorithm(name).is_ok());
         }
-    }
-
-    #[test]
-    fn dotted_names_are_paths() {
-        assert_eq!(parse_dotted("a.b").unwrap(), ["a", "b"]);
-        assert!(parse_dotted("a..b").is_err());
-        assert!(parse_dotted("").is_err());
-        assert!(parse_dotted("https://a.example/roles").is_err());
     }
 }

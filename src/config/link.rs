@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use super::reading::Reading;
 use super::suggest::nearest;
 use super::{
-    ClaimMatch, Config, Located, Place, Problem, Route, RouteLimit, Rule, RuleKind, Segment,
-    introspection,
+    ClaimMatch, Config, Issuer, Located, Place, Problem, Route, RouteLimit, Rule, RuleKind,
+    Segment, introspection,
 };
 
 /// Checks every reference from one section to another.
@@ -329,21 +329,26 @@ fn check_issuers(reading: &mut Reading<'_>, config: &Config) {
     }
 }
 
-/// A token's `iss` picks its issuer, so no two may have the same URL.
+/// A token's `iss` picks its issuer, so no two may have a spelling in common.
 fn check_issuer_urls(reading: &mut Reading<'_>, config: &Config) {
     for (index, issuer) in config.issuers.iter().enumerate() {
-        let mut before = config.issuers[..index].iter();
-        let Some(first) = before.find(|other| other.url == issuer.url) else { continue };
-        // A URL that could not be read is empty, which has been told.
-        if issuer.url.is_empty() {
-            continue;
-        }
-        let message = format!("issuers `{}` and `{}` have the same URL", *first.name, *issuer.name);
+        let before = || config.issuers[..index].iter();
+        let shared = spellings(issuer).find_map(|own| {
+            let find = |other| spellings(other).find(|theirs| theirs.value == own.value);
+            before().find_map(|other| Some((other, find(other)?, own)))
+        });
+        let Some((other, first, again)) = shared else { continue };
+        let message = format!("issuers `{}` and `{}` have the same URL", *other.name, *issuer.name);
         reading.note(
-            Problem::new("E005", issuer.url.at, message)
+            Problem::new("E005", again.at, message)
                 .label("again here")
-                .also(first.url.at, "first here")
+                .also(first.at, "first here")
                 .help("a token's `iss` picks its issuer: merge them"),
         );
     }
+}
+
+/// What tokens may call an issuer. A URL that could not be read is empty, which has been told.
+fn spellings(issuer: &Issuer) -> impl Iterator<Item = &Located<String>> {
+    std::iter::once(&issuer.url).chain(&issuer.issuer_aliases).filter(|name| !name.is_empty())
 }

@@ -8,9 +8,11 @@ pub(crate) mod codes;
 pub(crate) mod language;
 pub(crate) mod schema;
 
+mod claims;
 mod introspection;
 mod issuers;
 mod link;
+mod names;
 mod network;
 mod overlap;
 mod pattern;
@@ -34,6 +36,7 @@ mod tests;
 pub mod problem;
 
 pub use introspection::{ClientProof, Introspected, Introspection, Secret};
+pub(crate) use issuers::draft;
 pub use problem::{Located, Place, Problem, Problems, Severity, Sources};
 pub use read::{Loaded, load, load_text};
 pub use types::*;

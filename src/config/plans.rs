@@ -1,6 +1,6 @@
 //! `plans:`, `clients:` and a route's `limit:`.
 
-use super::issuers::claim_path;
+use super::claims::claim_path;
 use super::language::{CLIENT, LIMIT, PER, PLAN_FROM};
 use super::reading::{Fields, Reading};
 use super::value::{self, count, entries, located, rate, text, unknown_word};

@@ -245,7 +245,7 @@ fn claims(reading: &mut Reading<'_>, node: &Node, parts: &mut Vec<Rule>) {
     }
 }
 
-fn condition(reading: &mut Reading<'_>, node: &Node) -> Option<ClaimMatch> {
+pub(super) fn condition(reading: &mut Reading<'_>, node: &Node) -> Option<ClaimMatch> {
     match &node.value {
         Value::Map(_) => matcher(reading, node),
         Value::List(items) => {

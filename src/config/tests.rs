@@ -393,7 +393,7 @@ fn what_this_version_cannot_do_is_refused() {
         ("listen: unix:/run/gw.sock", 1),
         ("listen: [systemd:web]", 1),
         ("upstreams: { a: { targets: [http://a], health: { path: / }, retry: 1 } }", 4),
-        ("preset: auth0", 1),
+        ("preset: github", 1),
         ("issuers: { a: { url: https://a, audience: b, sender_constraint: dpop } }", 2),
     ] {
         let found = codes(&format!("{HEAD_TEXT}{line}\n"));

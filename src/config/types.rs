@@ -101,11 +101,26 @@ pub struct Issuer {
     pub leeway: Duration,
     /// The longest time since `iat`. Default unlimited.
     pub max_token_age: Option<Duration>,
-    /// Names for claims: `scopes`, `roles`, `groups`, `client` and `subject` replace the preset's
-    /// paths, any other name can be used in rules and templates.
-    pub claims: Vec<(Located<String>, ClaimPath)>,
+    /// Other spellings of `url` in `iss`. Default none, beside what the preset knows.
+    pub issuer_aliases: Vec<Located<String>>,
+    /// The tenants accepted where `url` has [`TENANT`] in it. Default none, which accepts nobody.
+    pub tenants: Vec<Located<String>>,
+    /// Where the audience is; the first that is present counts. Empty: where the preset says.
+    pub audience_claim: Vec<ClaimPath>,
+    /// What the header's `typ` may say, `absent` for none. Empty: what the preset says.
+    pub accept_typ: Vec<String>,
+    /// What every token must have, beside what the preset asks.
+    pub required_claims: Vec<(ClaimPath, ClaimMatch)>,
+    /// Names for claims: `scopes`, `roles`, `groups`, `client`, `subject`, `tenant`, `token_id` and
+    /// `session` replace the preset's paths, any other name can be used in rules and templates. The
+    /// first path at which something stands counts.
+    pub claims: Vec<(Located<String>, Vec<ClaimPath>)>,
     /// The claims whose values mark a machine's token, beside the preset's.
     pub client_token_when: Vec<(ClaimPath, String)>,
+    /// The claims whose values mark a person's token, beside the preset's.
+    pub user_token_when: Vec<(ClaimPath, String)>,
+    /// Whether a token without any sign is nobody's, whatever the preset concludes. Default false.
+    pub kind_unknown_by_default: bool,
     /// Broader scopes and the narrower ones that each contains.
     pub implies: Vec<(String, Vec<String>)>,
     /// Where the keys come from.
@@ -117,6 +132,9 @@ pub struct Issuer {
     /// How it is asked about tokens (RFC 7662). Default not at all.
     pub introspection: Option<Introspection>,
 }
+
+/// What stands for the tenant in the identifiers of an issuer of several, as Entra writes it.
+pub const TENANT: &str = "{tenantid}";
 
 /// Where an issuer's keys come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,7 +149,7 @@ pub enum KeySource {
     File(Located<PathBuf>),
 }
 
-/// The path to a claim: the member names from the outside in.
+/// The path to a claim: the member names, and positions in lists, from the outside in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimPath(pub Vec<String>);
 
@@ -386,7 +404,7 @@ pub enum TokenKind {
 }
 
 /// A condition on the value of a claim. A claim that holds a list meets it if one item does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimMatch {
     /// Equal to this text, number or truth value.
     Is(serde_json::Value),

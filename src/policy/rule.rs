@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::clock::Now;
 use crate::config::{ClaimMatch, TokenKind};
-use crate::identity::{Identity, Kind};
+use crate::identity::{Identity, Kind, meets, one_of};
 use crate::rejection::{Denial, StepUp, Unmet};
 use crate::target::Target;
 
@@ -74,6 +74,8 @@ impl Rule {
         let unmet = match &self.check {
             Check::All(rules) => return all(rules, facts),
             Check::Any(rules) => return any(rules, facts),
+            // What is not known is not absent, either.
+            Check::Not(rule) if rule.is_unknown(facts.identity) => rule.check.forbidden(),
             Check::Not(rule) => match rule.judge(facts) {
                 Ok(()) => rule.check.forbidden(),
                 Err(_) => return Ok(()),
@@ -82,6 +84,17 @@ impl Rule {
             Check::One(single) => single.lack(facts.identity),
         };
         Err(Denial { unmet, rule: Arc::clone(&self.at) })
+    }
+
+    /// Whether the rule asks for something that the token keeps to itself.
+    fn is_unknown(&self, identity: &Identity) -> bool {
+        match &self.check {
+            Check::All(rules) | Check::Any(rules) => {
+                rules.iter().any(|rule| rule.is_unknown(identity))
+            }
+            Check::Not(rule) => rule.is_unknown(identity),
+            Check::One(single) => single.is_unknown(identity),
+        }
     }
 
     /// The scopes that every caller needs.
@@ -155,6 +168,22 @@ impl Single {
         }
     }
 
+    fn is_unknown(&self, identity: &Identity) -> bool {
+        match self {
+            Self::Group(_) => !identity.are_groups_known,
+            Self::Token(TokenKind::User | TokenKind::Client) => identity.kind == Kind::Unknown,
+            Self::Acr(_)
+            | Self::Claim(..)
+            | Self::Client(_)
+            | Self::Issuer(_)
+            | Self::MaxAge(_)
+            | Self::Role(_)
+            | Self::Scope(_)
+            | Self::Source(_)
+            | Self::Token(TokenKind::Any) => false,
+        }
+    }
+
     /// What is said when this is not met.
     fn lack(&self, identity: &Identity) -> Unmet {
         match self {
@@ -213,7 +242,7 @@ impl Condition {
     fn holds(&self, identity: &Identity, name: &str, target: &Target) -> bool {
         let value = identity.claim(name);
         match self {
-            Self::Value(wanted) => value_holds(wanted, value),
+            Self::Value(wanted) => meets(wanted, value),
             Self::Segment(index) => {
                 let segment = target.segment(*index).map(|text| percent_decode_str(text));
                 let Some(Ok(segment)) = segment.map(|text| text.decode_utf8()) else {
@@ -223,32 +252,6 @@ impl Condition {
             }
         }
     }
-}
-
-fn value_holds(wanted: &ClaimMatch, value: Option<&Value>) -> bool {
-    if let ClaimMatch::Exists(wanted) = wanted {
-        return value.is_some() == *wanted;
-    }
-    let Some(value) = value else { return false };
-    match wanted {
-        ClaimMatch::Is(wanted) => one_of(value, |item| item == wanted),
-        ClaimMatch::In(wanted) => one_of(value, |item| wanted.contains(item)),
-        ClaimMatch::Contains(wanted) => {
-            value.as_array().is_some_and(|items| items.contains(wanted))
-        }
-        ClaimMatch::StartsWith(start) => {
-            one_of(value, |item| item.as_str().is_some_and(|text| text.starts_with(start)))
-        }
-        ClaimMatch::EndsWith(end) => {
-            one_of(value, |item| item.as_str().is_some_and(|text| text.ends_with(end)))
-        }
-        // Parameters are compiled to segments, and existence was answered above.
-        ClaimMatch::Exists(_) | ClaimMatch::Param(_) => false,
-    }
-}
-
-fn one_of(value: &Value, holds: impl Fn(&Value) -> bool) -> bool {
-    value.as_array().map_or_else(|| holds(value), |items| items.iter().any(&holds))
 }
 
 /// Whether a text or whole number reads as `text`.

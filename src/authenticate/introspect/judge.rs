@@ -29,7 +29,7 @@ pub(super) fn judge(
     local: Option<&Arc<Identity>>,
     now: Now,
 ) -> Result<Judged, TokenFault> {
-    check_issuer(issuer.url(), &claims)?;
+    check_issuer(issuer, local, &claims)?;
     if let Some(local) = local {
         complete(&mut claims, &local.claims);
     }
@@ -42,14 +42,20 @@ pub(super) fn judge(
     Ok(Judged { identity, exp })
 }
 
-/// An answer need not name the issuer; one that names another is about a token of another.
-fn check_issuer(url: &str, claims: &Map<String, Value>) -> Result<(), TokenFault> {
-    match claims.get("iss") {
-        None => Ok(()),
-        Some(Value::String(iss)) if iss == url => Ok(()),
-        Some(Value::String(_)) => Err(TokenFault::UnknownIssuer),
-        Some(_) => Err(TokenFault::Malformed),
+/// An answer need not name the issuer; one that names another, or another tenant than the token
+/// itself, is about a token of another.
+fn check_issuer(
+    issuer: &Issuer,
+    local: Option<&Arc<Identity>>,
+    claims: &Map<String, Value>,
+) -> Result<(), TokenFault> {
+    let Some(iss) = claims.get("iss") else { return Ok(()) };
+    let iss = iss.as_str().ok_or(TokenFault::Malformed)?;
+    let named = issuer.reading().names().find(iss).ok_or(TokenFault::UnknownIssuer)?;
+    if local.is_some_and(|local| local.issuer_url != named.url) {
+        return Err(TokenFault::UnknownIssuer);
     }
+    Ok(())
 }
 
 fn complete(claims: &mut Map<String, Value>, own: &Map<String, Value>) {

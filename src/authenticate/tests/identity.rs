@@ -55,7 +55,7 @@ async fn scopes_are_split_at_single_spaces_only() {
 #[tokio::test]
 async fn a_named_scope_claim_may_be_a_list_and_replaces_the_presets() {
     let named = |config: &mut config::Issuer| {
-        config.claims = vec![(at("scopes".to_owned()), path(&["scp"]))];
+        config.claims = vec![(at("scopes".to_owned()), vec![path(&["scp"])])];
     };
     let found = identity(named, json!({"scp": ["a", "b"], "scope": "c"})).await;
     assert_eq!(texts(&found.scopes), ["a", "b"]);
@@ -77,7 +77,7 @@ async fn roles_are_read_from_a_string_or_a_list_at_any_path() {
         ),
     ] {
         let named = |config: &mut config::Issuer| {
-            config.claims = vec![(at("roles".to_owned()), path(&members))];
+            config.claims = vec![(at("roles".to_owned()), vec![path(&members)])];
         };
         assert_eq!(texts(&identity(named, claims).await.roles), ["admin"], "{members:?}");
     }
@@ -315,7 +315,7 @@ async fn a_value_that_cannot_be_cut_is_left_out_with_a_sign() {
 #[tokio::test]
 async fn jti_is_hashed_and_aliases_work() {
     let named = |config: &mut config::Issuer| {
-        config.claims = vec![(at("tenant".to_owned()), path(&["https://ns/tenant"]))];
+        config.claims = vec![(at("tenant".to_owned()), vec![path(&["https://ns/tenant"])])];
     };
     let found = identity(named, json!({"jti": "secret-id", "https://ns/tenant": "acme"})).await;
     let hash = found.jti_hash.as_deref().unwrap();

@@ -1,15 +1,18 @@
 //! `scopegate token inspect`: what a token says.
 
+mod account;
 mod decoded;
 mod verify;
 
 use std::io::Read;
 
+use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
 
 use self::decoded::{Decoded, printable};
 use self::verify::Verification;
 use super::{Exit, Global, fail, say};
+use crate::authenticate::{Account, preset_names};
 use crate::cli::Format;
 use crate::clock::Clock;
 use crate::identity::Kind;
@@ -19,6 +22,9 @@ pub(in crate::cli) struct Options {
     /// The token, or - to read it from standard input, which keeps it out of the shell's history
     #[arg(value_name = "JWT|-", allow_hyphen_values = true)]
     token: String,
+    /// Read the claims as this preset says, whatever the configuration does
+    #[arg(long, value_parser = PossibleValuesParser::new(preset_names()))]
+    preset: Option<String>,
 }
 
 pub(super) async fn run(global: &Global, options: &Options) -> Exit {
@@ -32,14 +38,15 @@ pub(super) async fn run(global: &Global, options: &Options) -> Exit {
         Err(why) => return fail(Exit::Problem, why),
     };
     let clock = Clock::default();
-    let verification = match verify::verify(global, text, &token, &clock).await {
-        Ok(verification) => verification,
+    let (verification, issuer) = match verify::verify(global, text, &token, &clock).await {
+        Ok(found) => found,
         Err(why) => return fail(Exit::Usage, &why),
     };
+    let account = account::of(issuer, options.preset.as_deref(), &token);
     let now = clock.now().unix.as_secs();
     match global.format {
-        Format::Human => say(&human(&token, &verification, now)),
-        Format::Json => say(&machine(&token, &verification, now).to_string()),
+        Format::Human => say(&human(&token, &verification, account.as_ref(), now)),
+        Format::Json => say(&machine(&token, &verification, account.as_ref(), now).to_string()),
     }
     match verification {
         Verification::Refused { .. } => Exit::Problem,
@@ -66,9 +73,14 @@ fn bare(text: &str) -> &str {
     }
 }
 
-fn human(token: &Decoded, verification: &Verification, now: u64) -> String {
+fn human(
+    token: &Decoded,
+    verification: &Verification,
+    account: Option<&Account>,
+    now: u64,
+) -> String {
     let named = verification.issuer().map(|name| format!(" (issuer {name})"));
-    let kind = match verification.kind().unwrap_or(token.kind()) {
+    let kind = match kind(token, verification, account) {
         Kind::User => "a person",
         Kind::Client => "a machine",
         Kind::Unknown => "a person or a machine, it does not say",
@@ -92,15 +104,30 @@ fn human(token: &Decoded, verification: &Verification, now: u64) -> String {
     };
     let mut second = vec![token.validity(now), audience];
     second.extend(verification.note(&token.audience()));
-    format!("  {}\n  {}\n  {}", parts.join(" · "), second.join(" · "), verification.sentence())
+    second.extend(token.lifetime_note());
+    let [first, second] = [parts.join(" · "), second.join(" · ")];
+    let read = account.map(account::lines).unwrap_or_default();
+    format!("  {first}\n  {second}\n  {}{read}", verification.sentence())
 }
 
-fn machine(token: &Decoded, verification: &Verification, now: u64) -> Value {
+/// Whom the token speaks for: by the gateway, by the preset, or by a look at it.
+fn kind(token: &Decoded, verification: &Verification, account: Option<&Account>) -> Kind {
+    let read = account.map(|account| account.kind);
+    read.or(verification.kind()).unwrap_or_else(|| token.kind())
+}
+
+fn machine(
+    token: &Decoded,
+    verification: &Verification,
+    account: Option<&Account>,
+    now: u64,
+) -> Value {
     json!({
         "header": token.header,
         "claims": token.claims,
         "issuer": verification.issuer(),
-        "kind": verification.kind().unwrap_or(token.kind()).as_str(),
+        "kind": kind(token, verification, account).as_str(),
+        "read": account.map(account::json),
         "expires_in": token.expires().map(|expires| expires - i128::from(now)).and_then(|s| i64::try_from(s).ok()),
         "verified": verification.verdict(),
         "reason": verification.reason(),
@@ -122,7 +149,7 @@ mod tests {
 
     fn said(header: &str, claims: &str) -> String {
         let token = Decoded::read(&token(header, claims)).unwrap();
-        human(&token, &Verification::None, 1_000_000)
+        human(&token, &Verification::None, None, 1_000_000)
     }
 
     #[test]
@@ -163,7 +190,7 @@ mod tests {
     fn json_has_all_of_it() {
         let token =
             Decoded::read(&token(r#"{"alg":"ES256"}"#, r#"{"sub":"a","exp":7.5}"#)).unwrap();
-        let said = machine(&token, &Verification::None, 10);
+        let said = machine(&token, &Verification::None, None, 10);
         assert_eq!((&said["claims"]["sub"], &said["verified"]), (&json!("a"), &Value::Null));
         assert_eq!(said["expires_in"], json!(-3));
     }

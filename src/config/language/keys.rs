@@ -23,6 +23,8 @@ const ADDRESS: Kind = Kind::Form(r".+:[0-9]+", "an address and a port such as 12
 const MODE: Kind = Kind::Word(&["enforce", "report"]);
 static A_RULE: Kind = Kind::One(&RULE);
 const CLAIM_PATH: Kind = Kind::Either(&[Kind::Text, Kind::List(&Kind::Text)]);
+const CLAIM_PATHS: Kind =
+    Kind::Either(&[Kind::Text, Kind::List(&Kind::Either(&[Kind::Text, Kind::List(&Kind::Text)]))]);
 const LIMIT_OR_PLAN: Kind = Kind::Either(&[Kind::Text, Kind::One(&LIMIT)]);
 const UPSTREAM_OR_URL: Kind = Kind::Either(&[TARGET, Kind::One(&UPSTREAM)]);
 const TLS_KIND: Kind = Kind::Either(&[Kind::Word(&["off"]), Kind::Some(&Kind::One(&TLS))]);
@@ -159,14 +161,50 @@ pub(crate) static ISSUER: Section = Section {
             key("max_token_age", DURATION, "The longest time since iat. Default unlimited."),
             key(
                 "claims",
-                Kind::Named(&CLAIM_PATH),
-                "Names for claims: scopes, roles, groups, client, subject, or your own. A path is \
-                 a dotted name, or a list of exact member names.",
+                Kind::Named(&CLAIM_PATHS),
+                "Names for claims: scopes, roles, groups, client, subject, tenant, token_id, \
+                 session, or your own. A path is a dotted name, or a list of exact member names; \
+                 of a list of such lists, the first that is present counts.",
             ),
             key(
                 "client_token_when",
-                Kind::Named(&Kind::Text),
+                Kind::Named(&Kind::Some(&Kind::Text)),
                 "Claims whose values mark a machine's token.",
+            ),
+            key(
+                "user_token_when",
+                Kind::Named(&Kind::Some(&Kind::Text)),
+                "Claims whose values mark a person's token.",
+            ),
+            key(
+                "kind_default",
+                Kind::Word(&["preset", "unknown"]),
+                "Whose a token without any sign is: what the preset says (default), or nobody's.",
+            ),
+            key(
+                "issuer_aliases",
+                Kind::Some(&Kind::Text),
+                "Other spellings of `url` in a token's `iss`.",
+            ),
+            key(
+                "tenants",
+                Kind::Some(&Kind::Text),
+                "The tenants accepted, for a `url` with {tenantid} in it.",
+            ),
+            key(
+                "audience_claim",
+                CLAIM_PATHS,
+                "Where the audience is, if not in `aud` or where the preset says.",
+            ),
+            key(
+                "accept_typ",
+                Kind::Some(&Kind::Text),
+                "What the header's `typ` may say, `absent` for none. Default: the preset's.",
+            ),
+            key(
+                "required_claims",
+                CLAIM_KIND,
+                "Claims that every token must have: a value, or a condition as in rules.",
             ),
             key(
                 "implies",
@@ -472,26 +510,27 @@ pub(crate) static LIMITS: Section = mapping(
 );
 
 /// The presets that this version knows.
-pub(crate) const PRESETS: &[&str] = &["generic", "rfc9068", "keycloak"];
-
-/// The presets of later versions.
-pub(crate) const LATER_PRESETS: &[&str] = &[
-    "auth0",
-    "okta",
-    "entra",
-    "cognito",
-    "google-id",
+pub(crate) const PRESETS: &[&str] = &[
+    "generic",
+    "rfc9068",
+    "keycloak",
     "duende",
     "hydra",
     "oidc-provider",
     "spring-as",
     "zitadel",
     "authentik",
-    "pingone",
     "pingfederate",
-    "github",
-    "facebook",
+    "auth0",
+    "okta",
+    "entra",
+    "cognito",
+    "google-id",
+    "pingone",
 ];
+
+/// The presets of later versions.
+pub(crate) const LATER_PRESETS: &[&str] = &["github", "facebook"];
 
 /// The signature algorithms that an issuer may use.
 pub(crate) const ALGORITHMS: &[&str] =

@@ -82,6 +82,15 @@ impl Decoded {
         seconds(self.claims.get("exp")?)
     }
 
+    /// What to do about a token that lives for more than an hour: it serves whoever copies it for as
+    /// long (RFC 9700 §4.10).
+    pub(super) fn lifetime_note(&self) -> Option<String> {
+        let issued = seconds(self.claims.get("iat")?)?;
+        let life = self.expires()?.saturating_sub(issued);
+        let note = || format!("note: lives {}; `max_token_age` shortens that", span(life));
+        (life > LONG_LIFE).then(note)
+    }
+
     /// `valid: 42 min left`, by the clock alone.
     pub(super) fn validity(&self, now: u64) -> String {
         let now = i128::from(now);
@@ -146,6 +155,9 @@ fn span(seconds: i128) -> String {
         172_800.. => format!("{} days", seconds / 86_400),
     }
 }
+
+/// In seconds.
+const LONG_LIFE: i128 = 3_600;
 
 const CLIENT_CLAIMS: [&str; 4] = ["client_id", "azp", "cid", "appid"];
 const SCOPE_CLAIMS: [&str; 2] = ["scope", "scp"];

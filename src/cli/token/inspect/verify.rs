@@ -7,7 +7,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 
 use super::{Decoded, printable};
-use crate::authenticate::{Authenticator, Issuer, Verdicts};
+use crate::authenticate::{Authenticator, Issuer, Verdicts, is_called};
 use crate::cli::Global;
 use crate::clock::Clock;
 use crate::config::{self, Config, Introspected, Variables};
@@ -27,7 +27,8 @@ pub(super) enum Verification {
     Good { issuer: String, kind: Kind, audience: Vec<String>, how: &'static str },
 }
 
-/// Checks `text` as a request's token would be, if the configuration names its issuer.
+/// Checks `text` as a request's token would be, if the configuration names its issuer; returns the
+/// issuer's settings, too.
 ///
 /// # Errors
 /// A sentence, if the configuration was asked for and cannot be used.
@@ -36,13 +37,14 @@ pub(super) async fn verify(
     text: &str,
     token: &Decoded,
     clock: &Clock,
-) -> Result<Verification, String> {
-    let Some(config) = configuration(global)? else { return Ok(Verification::None) };
-    let iss = token.claims.get("iss").and_then(serde_json::Value::as_str);
-    let Some(issuer) = config.issuers.iter().find(|issuer| Some(issuer.url.as_str()) == iss) else {
-        return Ok(Verification::None);
+) -> Result<(Verification, Option<config::Issuer>), String> {
+    let Some(config) = configuration(global)? else { return Ok((Verification::None, None)) };
+    let iss = token.claims.get("iss").and_then(serde_json::Value::as_str).unwrap_or_default();
+    let Some(issuer) = config.issuers.iter().find(|issuer| is_called(issuer, iss)) else {
+        return Ok((Verification::None, None));
     };
-    check(&config, issuer, text, clock).await
+    let verification = check(&config, issuer, text, clock).await?;
+    Ok((verification, Some(issuer.clone())))
 }
 
 async fn check(
