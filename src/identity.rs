@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use crate::config::ClaimPath;
+use crate::revoke::Marks;
 
 /// Who sent a request, as far as the gateway looked.
 #[derive(Clone, Debug)]
@@ -90,6 +91,8 @@ pub struct Identity {
     pub headers: Box<[(HeaderName, HeaderValue)]>,
     /// What limits count this caller by.
     pub keys: LimitKeys,
+    /// What revocations know the token by.
+    pub marks: Marks,
 }
 
 /// Hashes that stand for a caller in limiters. The issuer is part of each (OIDC Core §5.7).

@@ -152,7 +152,7 @@ fn check_profile(claims: &Map<String, Value>) -> Result<(), TokenFault> {
 
 /// Compares media types: the case does not matter, nor does the prefix that RFC 7515 §4.1.9 lets
 /// one leave out.
-fn is_media_type(typ: &str, expected: &str) -> bool {
+pub(super) fn is_media_type(typ: &str, expected: &str) -> bool {
     let has_prefix =
         typ.get(..APPLICATION.len()).is_some_and(|start| start.eq_ignore_ascii_case(APPLICATION));
     let name = if has_prefix { &typ[APPLICATION.len()..] } else { typ };

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
 use tokio::task::AbortHandle;
@@ -152,8 +153,14 @@ impl Issuer {
     }
 
     /// The issuer identifier.
-    pub(super) fn url(&self) -> &str {
+    #[must_use]
+    pub fn url(&self) -> &str {
         self.reading.issuer_url()
+    }
+
+    /// The clock skew that is allowed.
+    pub(super) fn leeway(&self) -> Duration {
+        self.config.leeway
     }
 
     /// The counters of this issuer's tokens.
@@ -180,7 +187,7 @@ impl Issuer {
         Ok((identity.map_err(Rejection::Token)?, generation))
     }
 
-    async fn check_signature(&self, jws: &Jws<'_>, now: Now) -> Result<u64, Rejection> {
+    pub(super) async fn check_signature(&self, jws: &Jws<'_>, now: Now) -> Result<u64, Rejection> {
         let algorithm = keys::algorithm(&jws.header.alg)
             .filter(|algorithm| self.config.algorithms.contains(algorithm))
             .ok_or(Rejection::Token(TokenFault::AlgorithmRefused))?;

@@ -19,6 +19,7 @@ mod key_set;
 mod keyring;
 mod keys;
 mod kinds;
+mod logout;
 mod metadata;
 mod presets;
 mod reading;
@@ -32,6 +33,7 @@ mod watchers;
 mod tests;
 
 pub use issuer::{Issuer, IssuerStatus};
+pub use logout::{Logout, LogoutFault, claimed_issuer};
 pub use presets::preset_names;
 pub use verdicts::Verdicts;
 
@@ -44,20 +46,28 @@ use self::verdicts::{TokenHash, Verdict};
 use crate::clock::Now;
 use crate::identity::{Caller, Identity};
 use crate::rejection::{Rejection, TokenFault};
+use crate::revoke::Revocations;
 
 /// Verifies tokens for one policy.
 #[derive(Debug)]
 pub struct Authenticator {
     issuers: Vec<Arc<Issuer>>,
     verdicts: Arc<Verdicts>,
+    revocations: Arc<Revocations>,
     token_limit: usize,
 }
 
 impl Authenticator {
-    /// An authenticator for these issuers. `token_limit` is in bytes. `verdicts` outlive policies.
+    /// An authenticator for these issuers. `token_limit` is in bytes. `verdicts` and `revocations`
+    /// outlive policies.
     #[must_use]
-    pub fn new(issuers: Vec<Arc<Issuer>>, verdicts: Arc<Verdicts>, token_limit: usize) -> Self {
-        Self { issuers, verdicts, token_limit }
+    pub fn new(
+        issuers: Vec<Arc<Issuer>>,
+        verdicts: Arc<Verdicts>,
+        revocations: Arc<Revocations>,
+        token_limit: usize,
+    ) -> Self {
+        Self { issuers, verdicts, revocations, token_limit }
     }
 
     /// Finds out who calls.
@@ -73,10 +83,15 @@ impl Authenticator {
     ) -> Result<Caller, Rejection> {
         let credentials = bearer::credentials(headers, query, self.token_limit)?;
         let hash = verdicts::hash_of(credentials.bytes());
-        let identity = match self.verdicts.recall(&hash, &self.issuers, now) {
+        let (identity, issuer) = match self.verdicts.recall(&hash, &self.issuers, now) {
             Some(known) => known?,
             None => self.verify(credentials.token()?, hash, now).await?,
         };
+        // TX-01: asked of every token, remembered or not.
+        if self.revocations.refuses(&hash, &identity.marks, now.unix) {
+            return Err(issuer.tally().refuse(TokenFault::Revoked));
+        }
+        issuer.tally().accept();
         Ok(Caller::Bearer(identity))
     }
 
@@ -86,23 +101,22 @@ impl Authenticator {
         &self.issuers
     }
 
-    /// Verifies a token that is not known, counts the outcome, and remembers a good one.
+    /// Verifies a token that is not known, counts it if it is refused, and remembers a good one.
     async fn verify(
         &self,
         token: &str,
         hash: TokenHash,
         now: Now,
-    ) -> Result<Arc<Identity>, Rejection> {
+    ) -> Result<(Arc<Identity>, &Issuer), Rejection> {
         let (jws, issuer) =
             self.assign(token).map_err(|fault| self.verdicts.unassigned.refuse(fault))?;
         match issuer.verify(jws, now).await {
             Ok((identity, generation)) => {
-                issuer.tally().accept();
                 let identity = Arc::new(identity);
                 let kept = Arc::clone(&identity);
                 let verdict = Verdict { identity: kept, issuer: issuer.id(), generation };
                 self.verdicts.remember(hash, verdict);
-                Ok(identity)
+                Ok((identity, issuer))
             }
             Err(Rejection::Token(fault)) => Err(issuer.tally().refuse(fault)),
             Err(rejection) => Err(rejection),

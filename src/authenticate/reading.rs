@@ -12,6 +12,7 @@ use super::{headers, kinds};
 use crate::config::{self, ClaimPath, IdentityHeader};
 use crate::identity::{Identity, Kind, LimitKeys, walk};
 use crate::rejection::TokenFault;
+use crate::revoke::Marks;
 
 /// Where an issuer's tokens say what, resolved once from preset and configuration.
 #[derive(Debug)]
@@ -99,6 +100,9 @@ impl Reading {
             kind != Kind::Client && client.as_ref().is_none_or(|client| client != subject)
         });
         let keys = self.limit_keys(client.as_deref(), person.as_deref(), subject.as_deref());
+        let issued = claims::date(&claims, "iat").unwrap_or_default();
+        let (sub, id) = (subject.as_deref(), client.as_deref());
+        let marks = Marks::of(&self.issuer_url, &claims, issued, sub, id);
         let scopes = self.scopes(&claims);
         let mut identity = Identity {
             issuer: Arc::clone(&self.issuer),
@@ -119,6 +123,7 @@ impl Reading {
             aliases: Arc::clone(&self.aliases),
             headers: Box::default(),
             keys,
+            marks,
         };
         identity.headers = headers::headers(&self.headers, &identity);
         Ok(identity)

@@ -75,13 +75,14 @@ impl Verdicts {
         self.cache.is_empty()
     }
 
-    /// What is known of a token, if it still holds for one of `issuers`. Allocates nothing.
-    pub(super) fn recall(
+    /// What is known of a token, if it still holds for one of `issuers`, and which. Allocates
+    /// nothing.
+    pub(super) fn recall<'i>(
         &self,
         hash: &TokenHash,
-        issuers: &[Arc<Issuer>],
+        issuers: &'i [Arc<Issuer>],
         now: Now,
-    ) -> Option<Result<Arc<Identity>, Rejection>> {
+    ) -> Option<Result<(Arc<Identity>, &'i Issuer), Rejection>> {
         let Some((verdict, issuer)) = self.find(hash, issuers, now) else {
             self.misses.inc();
             return None;
@@ -93,8 +94,7 @@ impl Verdicts {
             self.cache.remove(hash);
             return Some(Err(issuer.tally().refuse(fault)));
         }
-        issuer.tally().accept();
-        Some(Ok(identity))
+        Some(Ok((identity, issuer)))
     }
 
     fn find<'i>(

@@ -7,6 +7,7 @@ use jsonwebtoken::Algorithm;
 
 use super::language::{ALGORITHMS, ISSUER, LATER_PRESETS, PRESETS};
 use super::reading::{Fault, Fields, Reading};
+use super::revocation::backchannel_logout;
 use super::server::{flag, path, set};
 use super::value::{
     self, at_least_one, entries, located, parsed, some, text, unknown_word, wait, word,
@@ -84,6 +85,7 @@ fn issuer(reading: &mut Reading<'_>, name: Located<String>, node: &Node) -> Issu
     set(&mut issuer.client_token_when, fields.read(reading, "client_token_when", marks));
     set(&mut issuer.implies, fields.read(reading, "implies", implies));
     set(&mut issuer.max_stale, fields.read(reading, "max_stale", wait));
+    issuer.backchannel_logout = fields.read(reading, "backchannel_logout", backchannel_logout);
     fields.read(reading, "sender_constraint", sender_constraint);
     keys(reading, &fields, &mut issuer);
     issuer
@@ -105,6 +107,7 @@ fn draft(name: Located<String>) -> Issuer {
         keys: KeySource::Discovery,
         insecure: false,
         max_stale: Duration::from_secs(24 * 3_600),
+        backchannel_logout: None,
     }
 }
 

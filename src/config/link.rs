@@ -6,6 +6,7 @@ use super::reading::Reading;
 use super::suggest::nearest;
 use super::{
     ClaimMatch, Config, Located, Place, Problem, Route, RouteLimit, Rule, RuleKind, Segment,
+    revocation,
 };
 
 /// Checks every reference from one section to another.
@@ -22,6 +23,7 @@ pub(super) fn check(reading: &mut Reading<'_>, config: &Config) {
     }
     check_issuers(reading, config);
     check_issuer_urls(reading, config);
+    revocation::check(reading, config);
 }
 
 /// What a name is a name of.

@@ -17,6 +17,7 @@ mod plans;
 mod read;
 mod reading;
 mod render;
+mod revocation;
 mod routes;
 mod rules;
 mod server;
@@ -34,5 +35,7 @@ pub mod problem;
 
 pub use problem::{Located, Place, Problem, Problems, Severity, Sources};
 pub use read::{Loaded, load, load_text};
+pub use revocation::{BackchannelLogout, Revocation, Secret};
 pub use types::*;
+pub(crate) use value::parse_duration;
 pub use variables::Variables;

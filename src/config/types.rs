@@ -8,7 +8,7 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 
-use super::Located;
+use super::{BackchannelLogout, Located, Revocation};
 
 /// A whole configuration: one file and what it includes.
 #[derive(Clone, Debug)]
@@ -45,6 +45,8 @@ pub struct Config {
     pub mode: Mode,
     /// Named rules, for `use:`.
     pub rules: Vec<(Located<String>, Rule)>,
+    /// Where revocations come from and are kept; `None` takes none.
+    pub revocation: Option<Revocation>,
     /// The routes, in the order of the file (which never matters).
     pub routes: Vec<Route>,
     /// What is logged, and how.
@@ -114,6 +116,8 @@ pub struct Issuer {
     pub insecure: bool,
     /// How long a key set is used without a successful refresh. Default 24 h.
     pub max_stale: Duration,
+    /// Where the issuer tells of logouts (OIDC Back-Channel Logout); `None` takes none.
+    pub backchannel_logout: Option<BackchannelLogout>,
 }
 
 /// Where an issuer's keys come from.

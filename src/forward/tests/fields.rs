@@ -7,6 +7,7 @@ use serde_json::Map;
 
 use super::*;
 use crate::identity::{Identity, Kind, LimitKeys};
+use crate::revoke::Marks;
 
 /// The head that a backend sees.
 async fn head(request: Request<Script>, change: impl FnOnce(&mut Outgoing<'_>)) -> String {
@@ -43,6 +44,7 @@ fn identity() -> &'static Identity {
         aliases: [].into(),
         headers: [header("x-auth-subject", "alice"), header("x-auth-kind", "user")].into(),
         keys: LimitKeys { client: 0, user: 0 },
+        marks: Marks::of("https://id.example", &Map::new(), None, Some("alice"), None),
     };
     Box::leak(Box::new(identity))
 }
