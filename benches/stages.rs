@@ -34,6 +34,7 @@ use scopegate::forward::{Origin, Outgoing};
 use scopegate::identity::Caller;
 use scopegate::policy::{Policy, Shared};
 use scopegate::record::metrics::Metrics;
+use scopegate::revoke::Revocations;
 use scopegate::target::Target;
 
 use keys::Key;
@@ -124,7 +125,9 @@ impl Bench {
         let config = loaded.config.unwrap_or_else(|| panic!("{problems}"));
         let metrics = Metrics::default();
         let verdicts = Arc::new(Verdicts::new(10_000, &metrics));
-        let shared = Shared { clock: Clock::default(), metrics, verdicts };
+        let clock = Clock::default();
+        let revocations = Arc::new(Revocations::none(&clock, &metrics));
+        let shared = Shared { clock, metrics, verdicts, revocations };
         let policy = Policy::compile(&config, &loaded.sources, None, &shared);
         let policy = Arc::new(policy.unwrap_or_else(|_| panic!("it compiles")));
         Self { policy, shared, _keys: folder }

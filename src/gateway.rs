@@ -18,7 +18,7 @@ use prometheus::IntGauge;
 use crate::authorize::Permit;
 use crate::clock::Now;
 use crate::config::Limits;
-use crate::forward::{Origin, UpstreamBody};
+use crate::forward::Origin;
 use crate::identity::Caller;
 use crate::policy::{Access, Found, Policy, Shared};
 use crate::record::{AccessLog, Record, Sink, request_id};
@@ -99,7 +99,7 @@ impl Gateway {
         head: &request::Parts,
         body: Unread,
         record: &mut Record,
-    ) -> Result<Response<UpstreamBody>, Rejection> {
+    ) -> Result<Response<Body>, Rejection> {
         let now = record.started;
         let secure = peer.tls.is_some();
         let origin = Origin::of(peer.address, secure, &head.headers, &policy.trusted_proxies);
@@ -108,6 +108,10 @@ impl Gateway {
         count_fields(&head.headers, policy.limits.headers)?;
         let target = Target::of(&head.method, &head.uri, head.version, &head.headers)?;
         record.target = Some(target.clone());
+        if let Some(doors) = policy.logouts.at(target.path()) {
+            let answer = doors.answer(head, body.read(), origin.client, now).await?;
+            return Ok(answer.map(Body::whole));
+        }
         let route = policy.locate(&target)?;
         record.matched(route);
         let found = route.access(&head.method)?;
@@ -118,7 +122,7 @@ impl Gateway {
         let mut response =
             permit.forward(policy, &target, origin, head, body.read(), record).await?;
         quota.annotate(response.headers_mut());
-        Ok(response)
+        Ok(response.map(Body::upstream))
     }
 }
 
@@ -180,11 +184,11 @@ async fn identify(
 /// Turns the outcome into a response whose body ends the record.
 fn seal(
     policy: &Policy,
-    result: Result<Response<UpstreamBody>, Rejection>,
+    result: Result<Response<Body>, Rejection>,
     mut record: Box<Record>,
 ) -> Response<Body> {
     let mut response = match result {
-        Ok(response) => response.map(Body::upstream),
+        Ok(response) => response,
         Err(rejection) => {
             let request_id = record.request_id.to_str().unwrap_or_default();
             let operation = record.target.as_ref().map(|target| (record.method(), target.path()));

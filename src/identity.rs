@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use crate::config::{ClaimMatch, ClaimPath};
+use crate::revoke::Marks;
 
 /// Who sent a request, as far as the gateway looked.
 #[derive(Clone, Debug)]
@@ -99,6 +100,8 @@ pub struct Identity {
     pub headers: Box<[(HeaderName, HeaderValue)]>,
     /// What limits count this caller by.
     pub keys: LimitKeys,
+    /// What revocations know the token by.
+    pub marks: Marks,
 }
 
 /// Hashes that stand for a caller in limiters. The issuer is part of each (OIDC Core §5.7).

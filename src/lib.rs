@@ -8,6 +8,7 @@
 //! 3. [`target`] is the one reading of what was asked for; [`policy`] finds its route.
 //! 4. [`authenticate`] turns a bearer token into an [`identity`], [`authorize`] turns that into a
 //!    permit, [`limit`] spends from the caller's quota.
+//!    [`revoke`] knows the tokens that are refused before their time.
 //! 5. [`forward`] sends the permitted request on. Whatever refuses is a [`rejection`].
 //! 6. [`record`] leaves one record of it all; [`admin`] shows it.
 //!
@@ -29,6 +30,7 @@ pub mod listen;
 pub mod policy;
 pub mod record;
 pub mod rejection;
+pub mod revoke;
 pub mod server;
 pub mod target;
 mod worker;

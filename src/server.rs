@@ -5,6 +5,7 @@ mod notes;
 mod options;
 mod prepared;
 mod refresh;
+mod revocation;
 mod running;
 mod signals;
 
@@ -56,7 +57,7 @@ impl StartError {
 pub struct Server {
     running: Arc<Running>,
     admin: Listeners,
-    background: JoinHandle<()>,
+    background: [JoinHandle<()>; 2],
 }
 
 /// How stopping went.
@@ -148,6 +149,6 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.background.abort();
+        self.background.iter().for_each(JoinHandle::abort);
     }
 }

@@ -11,6 +11,7 @@ mod harness;
 
 mod access_log;
 mod authorization;
+mod backchannel_logout;
 mod backends;
 mod bypasses;
 mod cli;
@@ -26,6 +27,7 @@ mod metrics;
 mod operations;
 mod paths;
 mod providers;
+mod revocation;
 mod rfc6750_bearer;
 mod rfc7515_signatures;
 mod rfc7519_jwt;

@@ -12,7 +12,7 @@ use crate::record::exposition::Format;
 /// without a preflight, which nobody answers here.
 pub(super) const GUARD: &str = "x-scopegate-admin";
 
-type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Answers one request. Bodies are never read: nothing here needs one.
 pub(super) async fn answer<O: Operations, B>(operations: &O, request: &Request<B>) -> Answer {
@@ -87,21 +87,25 @@ async fn reload<O: Operations>(operations: &O, headers: &HeaderMap) -> Answer {
     }
 }
 
-fn method_refused(allowed: &'static str) -> Answer {
+pub(super) fn method_refused(allowed: &'static str) -> Answer {
     let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "This page does not do that");
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     answer
 }
 
 /// RFC 9457.
-fn problem(status: StatusCode, title: &str) -> Answer {
+pub(super) fn problem(status: StatusCode, title: &str) -> Answer {
     let body = serde_json::json!({
         "type": "about:blank", "title": title, "status": status.as_u16(),
     });
     json(status, PROBLEM, &body)
 }
 
-fn json<T: serde::Serialize>(status: StatusCode, kind: &'static str, body: &T) -> Answer {
+pub(super) fn json<T: serde::Serialize>(
+    status: StatusCode,
+    kind: &'static str,
+    body: &T,
+) -> Answer {
     // Text and numbers always serialise.
     respond(status, kind, serde_json::to_string(body).unwrap_or_default())
 }
@@ -110,7 +114,7 @@ fn text(status: StatusCode, body: String) -> Answer {
     respond(status, "text/plain; charset=utf-8", body)
 }
 
-fn respond(status: StatusCode, kind: &'static str, body: String) -> Answer {
+pub(super) fn respond(status: StatusCode, kind: &'static str, body: String) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(body)));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
@@ -120,7 +124,7 @@ fn respond(status: StatusCode, kind: &'static str, body: String) -> Answer {
     answer
 }
 
-const PROBLEM: &str = "application/problem+json";
+pub(super) const PROBLEM: &str = "application/problem+json";
 
 const PAGES: &str = "\
 scopegate administration
@@ -128,6 +132,7 @@ GET  /metrics          metrics for Prometheus
 GET  /livez            whether the process runs
 GET  /readyz?verbose   whether requests can be served, and what stands in the way
 POST /reload           read the configuration again (with the field X-Scopegate-Admin: 1)
+GET  /revocations      what is revoked; POST enters one, DELETE /revocations/ID withdraws it
 ";
 
 #[cfg(test)]
@@ -135,7 +140,7 @@ mod tests {
     use http::Method;
     use http_body_util::BodyExt;
 
-    use super::super::{Refused, Reloaded};
+    use super::super::{Desk, Refused, Reloaded};
     use super::*;
     use crate::record::metrics::Metrics;
 
@@ -153,6 +158,10 @@ mod tests {
         fn checks(&self) -> Vec<Check> {
             let draining = Check { name: "drain".into(), result: Ok("not draining".into()) };
             vec![draining, Check { name: "issuer main".into(), result: self.keys.clone() }]
+        }
+
+        fn revocation_desk(&self) -> Option<Desk> {
+            None
         }
 
         async fn reload(&self) -> Result<Reloaded, Refused> {

@@ -4,15 +4,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HOST;
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Empty, Limited};
+use http::header::{AUTHORIZATION, HOST};
+use http::{HeaderValue, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::answer::GUARD;
+use crate::config::Secret;
 
 /// The gateway could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +34,23 @@ pub async fn ask(
     method: Method,
     path: &str,
 ) -> Result<(StatusCode, String), Unreachable> {
+    send(address, method, path, None, Bytes::new()).await
+}
+
+/// Sends one request with a body of JSON and, if there is one, the secret of the administration.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn send(
+    address: SocketAddr,
+    method: Method,
+    path: &str,
+    secret: Option<&Secret>,
+    body: Bytes,
+) -> Result<(StatusCode, String), Unreachable> {
     let address = reachable(address);
     let unreachable = |reason: String| Unreachable { address, reason };
-    match timeout(ANSWER_WITHIN, exchange(address, method, path)).await {
+    match timeout(ANSWER_WITHIN, exchange(address, method, path, secret, body)).await {
         Ok(answered) => answered.map_err(|error| unreachable(error.to_string())),
         Err(_) => Err(unreachable("it did not answer in time".to_owned())),
     }
@@ -47,17 +62,24 @@ async fn exchange(
     address: SocketAddr,
     method: Method,
     path: &str,
+    secret: Option<&Secret>,
+    body: Bytes,
 ) -> Result<(StatusCode, String), Fault> {
     let stream = timeout(CONNECT_WITHIN, TcpStream::connect(address)).await??;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // Ends with the exchange; its error is the exchange's.
     let connection = tokio::spawn(connection);
-    let request = Request::builder()
+    let mut request = Request::builder()
         .method(method)
         .uri(path)
         .header(HOST, address.to_string())
         .header(GUARD, "1")
-        .body(Empty::<Bytes>::new())?;
+        .body(Full::new(body))?;
+    if let Some(secret) = secret {
+        let mut value = HeaderValue::try_from(format!("Bearer {}", secret.reveal()))?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, value);
+    }
     let response = sender.send_request(request).await?;
     let status = response.status();
     let body = Limited::new(response.into_body(), LARGEST).collect().await?.to_bytes();
@@ -85,7 +107,7 @@ const LARGEST: usize = 1 << 20;
 mod tests {
     use std::sync::Arc;
 
-    use super::super::{Check, Operations, Refused, Reloaded, open};
+    use super::super::{Check, Desk, Operations, Refused, Reloaded, open};
     use super::*;
     use crate::record::metrics::Metrics;
 
@@ -98,6 +120,10 @@ mod tests {
 
         fn checks(&self) -> Vec<Check> {
             Vec::new()
+        }
+
+        fn revocation_desk(&self) -> Option<Desk> {
+            None
         }
 
         async fn reload(&self) -> Result<Reloaded, Refused> {

@@ -8,6 +8,7 @@ pub mod client;
 mod answer;
 mod host;
 mod process;
+mod revocations;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -21,10 +22,13 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Limits;
+use crate::config::{Limits, is_loopback};
 use crate::gateway::Peer;
 use crate::listen::{ListenError, Listeners, Service, Setup};
 use crate::record::metrics::Metrics;
+use revocations::Caller;
+
+pub use revocations::Desk;
 
 /// What can be asked of a running gateway.
 pub trait Operations: Send + Sync + 'static {
@@ -33,6 +37,9 @@ pub trait Operations: Send + Sync + 'static {
 
     /// What must be well for it to be ready.
     fn checks(&self) -> Vec<Check>;
+
+    /// What revocations are entered by; `None` if the configuration takes none.
+    fn revocation_desk(&self) -> Option<Desk>;
 
     /// Reads the configuration again.
     fn reload(&self) -> impl Future<Output = Result<Reloaded, Refused>> + Send;
@@ -90,7 +97,8 @@ pub fn open<O: Operations>(
         // Scrapes are not traffic: their connections are counted nowhere.
         metrics: Metrics::default(),
     };
-    Listeners::open(&setup, &Admin { operations: Arc::clone(operations) })
+    let is_exposed = !is_loopback(address.ip());
+    Listeners::open(&setup, &Admin { operations: Arc::clone(operations), is_exposed })
 }
 
 fn limits() -> Limits {
@@ -104,18 +112,24 @@ fn limits() -> Limits {
 
 struct Admin<O> {
     operations: Arc<O>,
+    /// Whether other machines may reach it.
+    is_exposed: bool,
 }
 
 impl<O> Clone for Admin<O> {
     fn clone(&self) -> Self {
-        Self { operations: Arc::clone(&self.operations) }
+        Self { operations: Arc::clone(&self.operations), is_exposed: self.is_exposed }
     }
 }
 
 impl<O: Operations> Service for Admin<O> {
     type Body = Full<Bytes>;
 
-    async fn answer(&self, _: &Peer, request: Request<Incoming>) -> Response<Self::Body> {
+    async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<Self::Body> {
+        if revocations::is_path(request.uri().path()) {
+            let from = Caller { address: peer.address.ip(), is_exposed: self.is_exposed };
+            return revocations::answer(&*self.operations, from, request).await;
+        }
         answer::answer(&*self.operations, &request).await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
 use tokio::task::AbortHandle;
@@ -164,13 +165,20 @@ impl Issuer {
     }
 
     /// The issuer identifier.
-    pub(super) fn url(&self) -> &str {
+    #[must_use]
+    pub fn url(&self) -> &str {
         self.reading.names().url()
     }
 
     /// Whether a token whose `iss` says this is from this issuer.
-    pub(super) fn is_called(&self, iss: &str) -> bool {
+    #[must_use]
+    pub fn is_called(&self, iss: &str) -> bool {
         self.reading.names().find(iss).is_some()
+    }
+
+    /// The clock skew that is allowed.
+    pub(super) fn leeway(&self) -> Duration {
+        self.config.leeway
     }
 
     /// The counters of this issuer's tokens.

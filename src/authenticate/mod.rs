@@ -24,6 +24,7 @@ mod key_set;
 mod keyring;
 mod keys;
 mod kinds;
+mod logout;
 mod metadata;
 mod names;
 mod presets;
@@ -41,6 +42,7 @@ mod tests;
 
 pub use account::{Account, Field, account, is_called};
 pub use issuer::{Issuer, IssuerStatus};
+pub use logout::{Logout, LogoutFault, claimed_issuer};
 pub use presets::preset_names;
 pub use verdicts::Verdicts;
 
@@ -54,6 +56,7 @@ use self::verdicts::{Good, Ground, TokenHash, Verdict};
 use crate::clock::Now;
 use crate::identity::{Caller, Identity};
 use crate::rejection::{Rejection, TokenFault};
+use crate::revoke::Revocations;
 
 /// How closely a route wants tokens looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,14 +73,21 @@ pub enum Scrutiny {
 pub struct Authenticator {
     issuers: Vec<Arc<Issuer>>,
     verdicts: Arc<Verdicts>,
+    revocations: Arc<Revocations>,
     token_limit: usize,
 }
 
 impl Authenticator {
-    /// An authenticator for these issuers. `token_limit` is in bytes. `verdicts` outlive policies.
+    /// An authenticator for these issuers. `token_limit` is in bytes. `verdicts` and `revocations`
+    /// outlive policies.
     #[must_use]
-    pub fn new(issuers: Vec<Arc<Issuer>>, verdicts: Arc<Verdicts>, token_limit: usize) -> Self {
-        Self { issuers, verdicts, token_limit }
+    pub fn new(
+        issuers: Vec<Arc<Issuer>>,
+        verdicts: Arc<Verdicts>,
+        revocations: Arc<Revocations>,
+        token_limit: usize,
+    ) -> Self {
+        Self { issuers, verdicts, revocations, token_limit }
     }
 
     /// Finds out who calls, with the usual scrutiny.
@@ -111,6 +121,10 @@ impl Authenticator {
             Some(known) => known?,
             None => self.verify(credentials.token()?, hash, now).await?,
         };
+        // TX-01: asked of every token, remembered or not.
+        if self.revocations.refuses(&hash, &good.identity.marks, now.unix) {
+            return Err(good.issuer.tally().refuse(TokenFault::Revoked));
+        }
         if !good.is_answered && good.issuer.wants_answer(scrutiny) {
             let local = Some(&good.identity);
             let question = Question { token: credentials.token()?, hash, local };

@@ -15,6 +15,7 @@ use super::values::{first, list, of_tenant, optional, text};
 use crate::config::{self, ClaimPath, IdentityHeader};
 use crate::identity::{Identity, Kind, LimitKeys, walk};
 use crate::rejection::TokenFault;
+use crate::revoke::{Marks, Names as Told};
 
 /// Where an issuer's tokens say what, resolved once from preset and configuration.
 #[derive(Debug)]
@@ -115,6 +116,7 @@ impl Reading {
             kind != Kind::Client && client.as_ref().is_none_or(|client| client != subject)
         });
         let keys = limit_keys(&named.url, client.as_deref(), person.as_deref(), subject.as_deref());
+        let marks = self.marks(&claims, subject.as_deref(), client.as_deref());
         let scopes = self.scopes(&claims);
         let mut identity = Identity {
             issuer: Arc::clone(&self.issuer),
@@ -139,9 +141,27 @@ impl Reading {
             aliases: Arc::clone(&self.aliases),
             headers: Box::default(),
             keys,
+            marks,
         };
         identity.headers = headers::headers(&self.headers, &identity);
         Ok(identity)
+    }
+
+    /// What revocations know the token by. They name the issuer as it is configured, so its tenants
+    /// and spellings are one here: to revoke too much is the lesser harm.
+    fn marks(
+        &self,
+        claims: &Map<String, Value>,
+        subject: Option<&str>,
+        client: Option<&str>,
+    ) -> Marks {
+        let (token_id, session) =
+            (optional(claims, &self.token_id), optional(claims, &self.session));
+        Marks::of(
+            self.names.url(),
+            claims,
+            Told { token_id: token_id.as_deref(), session: session.as_deref(), subject, client },
+        )
     }
 
     /// One source, in the form that the preset names; scopes in another form grant nothing.

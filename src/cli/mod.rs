@@ -6,6 +6,7 @@ mod explain_code;
 mod health;
 mod init;
 mod reload;
+mod revoke;
 mod routes;
 mod schema;
 mod serve;
@@ -91,6 +92,8 @@ enum Command {
     Serve(serve::Options),
     /// Check the file, then swap it into the running gateway
     Reload(reload::Options),
+    /// Refuse tokens before their time, through the running gateway
+    Revoke(Box<revoke::Options>),
     /// Exit 0 when the running gateway is ready
     Health(health::Options),
     /// Write an 11-line gateway.yaml from an issuer URL and a backend URL
@@ -130,6 +133,7 @@ fn run_with(words: Vec<OsString>) -> Exit {
         Command::Demo(options) => demo::run(&global, &options),
         Command::Serve(options) => serve::run(&global, &options),
         Command::Reload(options) => reload::run(&global, &options),
+        Command::Revoke(options) => revoke::run(&global, &options),
         Command::Health(options) => health::run(&global, &options),
         Command::Init(options) => init::run(&global, &options),
         Command::Check(options) => check::run(&global, &options),

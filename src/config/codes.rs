@@ -379,6 +379,34 @@ pub(crate) static CODES: &[Code] = &[
         "tls: { cert: chain.pem, key: key.pem }",
     ),
     code(
+        "E085",
+        "a revocation store that cannot be used",
+        "The file of `revocation.store` holds what was revoked. If it is damaged, cut short, \
+         read-only or in use by another process, the gateway does not start: with an empty store \
+         it would accept tokens that were revoked. Give it back its rights, or restore a backup. \
+         Whoever moves the file away instead accepts revoked tokens until they expire. \
+         `scopegate check` does not open it.",
+        "revocation: { store: /mnt/read-only/revocations.redb }",
+        "revocation: { store: /var/lib/scopegate/revocations.redb }",
+    ),
+    code(
+        "E086",
+        "a revocation file that cannot be used",
+        "The file of `revocation.file` is a YAML list; each item has one of token_sha256, jti, \
+         subject, client and session, the `issuer` unless there is only one, and `until`. A \
+         gateway that runs keeps what it read before; one that starts has nothing to keep.",
+        "revocation: { file: revoked.txt }",
+        "revocation: { file: revoked.yaml }",
+    ),
+    code(
+        "E087",
+        "revocations without a secret off loopback",
+        "On an admin port that other machines reach, anyone there could withdraw revocations or \
+         lock everyone out. A secret that callers send as a bearer token keeps them away.",
+        "admin: 10.0.0.5:8081\nrevocation: { store: revocations.redb }",
+        "admin: 10.0.0.5:8081\nrevocation:\n  store: revocations.redb\n  secret: ${file:/run/secrets/admin}",
+    ),
+    code(
         "E090",
         "not supported yet",
         "The language reserves it, but this version would not act on it. What is written in the \
@@ -433,6 +461,15 @@ pub(crate) static CODES: &[Code] = &[
          cannot be asked about is refused there.",
         "issuers:\n  main: { introspection: true }\n  partners: {}\nroutes:\n  /pay: { introspect: always }",
         "issuers:\n  main: { introspection: true }\n  partners: { introspection: true }\nroutes:\n  /pay: { introspect: always }",
+    ),
+    code(
+        "A151",
+        "tokens that may outlive their revocation",
+        "Each revocation ends at some time, so that their number stays bounded, and a token that \
+         lives longer would be accepted again. `max_token_age` bounds the life of an issuer's \
+         tokens, and revocations last at least that long.",
+        "revocation: { store: revocations.redb }\nissuers:\n  main: { url: \"https://id.example.com\", audience: api }",
+        "revocation: { store: revocations.redb }\nissuers:\n  main: { url: \"https://id.example.com\", audience: api, max_token_age: 1h }",
     ),
     code(
         "A220",

@@ -14,7 +14,7 @@ use super::reading::{Fields, Reading};
 use super::server::{flag, set};
 use super::value::{self, count, located, parsed, text, wait, word};
 use super::yaml::{Node, Value};
-use super::{Issuer, KeySource, Located, Problem, network};
+use super::{Issuer, KeySource, Located, Problem, Secret, network};
 
 /// How an issuer is asked about tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,30 +74,6 @@ pub enum Introspected {
     Only,
 }
 
-/// Text that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text itself.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Secret(..)")
-    }
-}
-
 impl Introspection {
     /// Whether opaque tokens are shown to this issuer.
     #[must_use]
@@ -144,7 +120,7 @@ fn settings(reading: &mut Reading<'_>, fields: &Fields<'_>, has_url: bool) -> In
     let mut settings = Introspection {
         endpoint: None,
         client_id: String::new(),
-        proof: ClientProof::Post(Secret(String::new())),
+        proof: ClientProof::Post(Secret::from(String::new())),
         tokens: if has_url { Introspected::Opaque } else { Introspected::Only },
         cache: Duration::from_secs(60),
         negative_cache: Duration::from_secs(5),

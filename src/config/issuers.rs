@@ -8,6 +8,7 @@ use jsonwebtoken::Algorithm;
 use super::claims::{accept_typ, claim_paths, claims, marks, required};
 use super::language::{ALGORITHMS, ISSUER, LATER_PRESETS, PRESETS};
 use super::reading::{Fault, Fields, Reading};
+use super::revocation::backchannel_logout;
 use super::server::{flag, path, set};
 use super::value::{
     self, at_least_one, entries, located, parsed, some, text, unknown_word, wait, word,
@@ -95,6 +96,7 @@ fn issuer(reading: &mut Reading<'_>, name: Located<String>, node: &Node) -> Issu
     set(&mut issuer.required_claims, fields.read(reading, "required_claims", required));
     set(&mut issuer.implies, fields.read(reading, "implies", implies));
     set(&mut issuer.max_stale, fields.read(reading, "max_stale", wait));
+    issuer.backchannel_logout = fields.read(reading, "backchannel_logout", backchannel_logout);
     fields.read(reading, "sender_constraint", sender_constraint);
     keys(reading, &fields, &mut issuer);
     introspection::introspection(reading, &fields, &mut issuer);
@@ -127,6 +129,7 @@ pub(crate) fn draft(name: Located<String>) -> Issuer {
         insecure: false,
         max_stale: Duration::from_secs(24 * 3_600),
         introspection: None,
+        backchannel_logout: None,
     }
 }
 

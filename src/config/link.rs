@@ -6,7 +6,7 @@ use super::reading::Reading;
 use super::suggest::nearest;
 use super::{
     ClaimMatch, Config, Issuer, Located, Place, Problem, Route, RouteLimit, Rule, RuleKind,
-    Segment, introspection,
+    Segment, introspection, revocation,
 };
 
 /// Checks every reference from one section to another.
@@ -24,6 +24,7 @@ pub(super) fn check(reading: &mut Reading<'_>, config: &Config) {
     check_issuers(reading, config);
     check_issuer_urls(reading, config);
     introspection::check(reading, config);
+    revocation::check(reading, config);
 }
 
 /// What a name is a name of.

@@ -20,8 +20,10 @@ mod plans;
 mod read;
 mod reading;
 mod render;
+mod revocation;
 mod routes;
 mod rules;
+mod secret;
 mod server;
 mod suggest;
 mod types;
@@ -35,9 +37,12 @@ mod tests;
 
 pub mod problem;
 
-pub use introspection::{ClientProof, Introspected, Introspection, Secret};
+pub use introspection::{ClientProof, Introspected, Introspection};
 pub(crate) use issuers::draft;
 pub use problem::{Located, Place, Problem, Problems, Severity, Sources};
 pub use read::{Loaded, load, load_text};
+pub use revocation::{BackchannelLogout, Revocation};
+pub use secret::Secret;
 pub use types::*;
+pub(crate) use value::parse_duration;
 pub use variables::Variables;

@@ -9,7 +9,7 @@ use super::value::{located, parsed, rate, some, text};
 use super::yaml::{Node, Value};
 use super::{
     Config, Located, Problem, Problems, Route, Severity, Sources, Variables, issuers, link,
-    overlap, plans, routes, rules, server, upstreams,
+    overlap, plans, revocation, routes, rules, server, upstreams,
 };
 
 /// A configuration that was read, or why it could not be.
@@ -95,6 +95,7 @@ fn file(reading: &mut Reading<'_>, root: &Node) -> Option<Config> {
         }),
         mode: fields.read(reading, "mode", server::mode).unwrap_or_default(),
         rules: fields.read(reading, "rules", rules::named).unwrap_or_default(),
+        revocation: fields.read(reading, "revocation", revocation::revocation),
         routes: all_routes(reading, root, &fields),
         logs: fields.read(reading, "logs", server::logs).unwrap_or_default(),
         errors: fields.read(reading, "errors", server::errors).unwrap_or_default(),

@@ -25,7 +25,7 @@ pub(super) struct Reading<'a> {
 
 /// Why a text is not the value that is needed. Holds no part of the text, which may be a secret.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     pub(super) code: &'static str,
     /// Completes the sentence that begins with the value: "has no unit".
     pub(super) what: String,

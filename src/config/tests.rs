@@ -639,6 +639,8 @@ issuers:
     sender_constraint: none
     implies: { "source:w": [source:r], a: b }
     insecure: false
+    backchannel_logout:
+      { path: /logout/partners, audience: [web], rate: 50/s, allow_missing_exp: true }
   offline: { url: https://ci.example.com, audience: x, jwks: keys.json }
   split: { url: https://a.example.com, audience: x, metadata_url: "http://localhost:1/x" }
   bare: { url: https://b.example.com, audience: x, jwks_url: https://c.example.com/jwks }
@@ -656,6 +658,9 @@ default_plan: free
 plan_from: { claim: plan }
 clients: { acme-batch: { plan: partner, name: ACME nightly sync }, 42: { name: old } }
 flood: 200/s
+# scopegate: allow A150, A151
+revocation:
+  { store: a.redb, file: a.yaml, max_entries: 5, keep: 1h, secret: 0123456789abcdef }
 mode: enforce
 rules: { staff: { any: [{ role: admin }, { group: /staff }] } }
 routes:

@@ -8,7 +8,7 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 
-use super::{Introspection, Located, Place};
+use super::{BackchannelLogout, Introspection, Located, Place, Revocation};
 
 /// A whole configuration: one file and what it includes.
 #[derive(Clone, Debug)]
@@ -45,6 +45,8 @@ pub struct Config {
     pub mode: Mode,
     /// Named rules, for `use:`.
     pub rules: Vec<(Located<String>, Rule)>,
+    /// Where revocations come from and are kept; `None` takes none.
+    pub revocation: Option<Revocation>,
     /// The routes, in the order of the file (which never matters).
     pub routes: Vec<Route>,
     /// What is logged, and how.
@@ -131,6 +133,8 @@ pub struct Issuer {
     pub max_stale: Duration,
     /// How it is asked about tokens (RFC 7662). Default not at all.
     pub introspection: Option<Introspection>,
+    /// Where the issuer tells of logouts (OIDC Back-Channel Logout); `None` takes none.
+    pub backchannel_logout: Option<BackchannelLogout>,
 }
 
 /// What stands for the tenant in the identifiers of an issuer of several, as Entra writes it.

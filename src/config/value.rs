@@ -216,7 +216,7 @@ pub(super) fn rate(reading: &mut Reading<'_>, node: &Node) -> Option<Rate> {
 }
 
 /// Reads a duration.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, Fault> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, Fault> {
     let (digits, unit) = split_number(text);
     let seconds = match unit {
         "ms" => 0,

@@ -13,6 +13,7 @@ use crate::forward::{Scrub, Upstream};
 use crate::limit::Flood;
 use crate::record::metrics::Metrics;
 use crate::rejection::Answers;
+use crate::revoke::logout::Doors;
 
 use super::link::Linker;
 use super::router::Router;
@@ -51,9 +52,11 @@ impl Policy {
             plans,
             upstreams: linker.upstreams,
             limits_in_force: linker.limits,
+            logouts: Doors::new(config, &issuers, &shared.revocations, &shared.clock),
             authenticator: Authenticator::new(
                 issuers,
                 Arc::clone(&shared.verdicts),
+                Arc::clone(&shared.revocations),
                 config.limits.token,
             ),
             flood: flood(config, previous, shared),

@@ -27,6 +27,8 @@ use crate::identity::Caller;
 use crate::limit::{Flood, Plan, Plans};
 use crate::record::metrics::Metrics;
 use crate::rejection::{Answers, Rejection};
+use crate::revoke::Revocations;
+use crate::revoke::logout::Doors;
 use crate::target::Target;
 
 use router::Router;
@@ -40,6 +42,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// The verified tokens.
     pub verdicts: Arc<Verdicts>,
+    /// The revocations.
+    pub revocations: Arc<Revocations>,
 }
 
 /// A compiled configuration.
@@ -53,6 +57,8 @@ pub struct Policy {
     limits_in_force: Vec<Arc<Plan>>,
     authenticator: Authenticator,
     pub(crate) flood: Option<Arc<Flood>>,
+    /// Where issuers tell of logouts.
+    pub(crate) logouts: Doors,
     pub(crate) trusted_proxies: Vec<IpNet>,
     scrub: Scrub,
     pub(crate) answers: Answers,
@@ -186,6 +192,7 @@ async fn forget_idle(policy: std::sync::Weak<Policy>, clock: Clock) {
         let Some(policy) = policy.upgrade() else { return };
         policy.limits_in_force.iter().for_each(|plan| plan.forget_idle());
         policy.flood.iter().for_each(|flood| flood.forget_idle());
+        policy.logouts.forget_idle();
     }
 }
 

@@ -41,6 +41,10 @@ pub struct Metrics {
     pub config_last_reload_success: Gauge,
     pub routes: IntGaugeVec,
     pub tls_certificate_expiry: GaugeVec,
+    pub revocations: IntCounterVec,
+    pub revocation_entries: IntGaugeVec,
+    pub revocation_entries_not_durable: IntGaugeVec,
+    pub revocation_up: IntGaugeVec,
 }
 
 const SECONDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -174,6 +178,26 @@ impl Default for Metrics {
                 "tls_certificate_expiry_timestamp_seconds",
                 "When the certificate expires.",
                 &["name"],
+            ),
+            revocations: make.counters(
+                "revocations_total",
+                "Revocations asked for, by what they refuse, where they came from and the result.",
+                &["kind", "source", "result"],
+            ),
+            revocation_entries: make.gauges(
+                "revocation_entries",
+                "Revocations in force, by what they refuse.",
+                &["kind"],
+            ),
+            revocation_entries_not_durable: make.gauges(
+                "revocation_entries_not_durable",
+                "Revocations in force that a restart would forget, since the store failed.",
+                &["part"],
+            ),
+            revocation_up: make.gauges(
+                "revocation_up",
+                "Whether the last use of the revocation store or file succeeded.",
+                &["part"],
             ),
             registry: make.registry,
         }

@@ -32,6 +32,11 @@ use crate::target::Target;
 use metrics::Metrics;
 use route_metrics::{Outcome, RouteMetrics};
 
+/// A time since 1970, as logs write it (RFC 3339).
+pub(crate) fn written_time(at: Duration) -> String {
+    time::Timestamp(at).to_string()
+}
+
 /// Where records go.
 #[derive(Debug)]
 pub(crate) struct Sink {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ConfigSource, Options};
+use super::{ConfigSource, Options, revocation};
 use crate::authenticate::Verdicts;
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Problems, Severity, Sources, Tls, Variables};
@@ -59,7 +59,9 @@ pub(super) fn first(
     let read = read(source, color)?;
     let metrics = Metrics::default();
     let verdicts = Arc::new(Verdicts::new(read.config.limits.verdicts, &metrics));
-    let shared = Shared { clock: clock.clone(), metrics, verdicts };
+    let revocations = revocation::open(&read.config, &read.sources, clock, &metrics, color)?;
+    let revocations = Arc::new(revocations);
+    let shared = Shared { clock: clock.clone(), metrics, verdicts, revocations };
     Ok((read.compile(None, &shared, color)?, shared))
 }
 

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use super::compile::{self, Compiled, Source};
 use super::options::{Lines, Options};
 use super::running::{InForce, Running};
-use super::{Server, StartError, refresh};
+use super::{Server, StartError, refresh, revocation};
 use crate::admin;
 use crate::config::{Config, Listen, Logs, is_loopback};
 use crate::gateway::Gateway;
@@ -75,7 +75,8 @@ impl Prepared {
         let running = Arc::new(self.open()?);
         let admin = admin::open(admin, &running)?;
         running.export_start();
-        Ok(Server { background: refresh::start(&running), running, admin })
+        let background = [refresh::start(&running), revocation::start(&running)];
+        Ok(Server { background, running, admin })
     }
 
     fn open(self) -> Result<Running, StartError> {

@@ -9,13 +9,15 @@ use arc_swap::ArcSwap;
 
 use super::compile::{self, Compiled, Fault, Source};
 use super::notes::notes;
-use crate::admin::{Check, Operations, Refused, Reloaded};
+use super::revocation;
+use crate::admin::{Check, Desk, Operations, Refused, Reloaded};
 use crate::authenticate::IssuerStatus;
 use crate::config::{Config, Limits, Tls};
 use crate::gateway::Gateway;
 use crate::listen::{Certificates, Listeners};
 use crate::policy::{Policy, Shared};
 use crate::record::metrics::Metrics;
+use crate::revoke::Known;
 
 /// Shared by the server, its administration and its background work.
 pub(super) struct Running {
@@ -66,6 +68,13 @@ impl Operations for Running {
         checks
     }
 
+    fn revocation_desk(&self) -> Option<Desk> {
+        let revocations = Arc::clone(&self.shared.revocations);
+        let settings = revocations.settings()?;
+        let known = Known::of(&self.in_force.load().config);
+        Some(Desk { revocations, known, settings })
+    }
+
     async fn reload(&self) -> Result<Reloaded, Refused> {
         let _turn = self.turn.lock().await;
         let began = Instant::now();
@@ -98,6 +107,10 @@ impl Running {
         let compiled = compile::next(&self.source, previous, &self.shared)?;
         if let Err(fault) = self.renew_certificates(&compiled) {
             // The series of what it would have added were made when it was compiled.
+            forget_gone(&self.shared.metrics, &compiled.policy, previous);
+            return Err(fault);
+        }
+        if let Err(fault) = revocation::follow(&self.shared.revocations, &compiled) {
             forget_gone(&self.shared.metrics, &compiled.policy, previous);
             return Err(fault);
         }

@@ -25,7 +25,21 @@ impl Process {
     pub async fn start(yaml: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("gateway.yaml"), yaml).unwrap();
-        let mut child = Command::new(PROGRAM)
+        Self::launch(Command::new(PROGRAM), folder).await
+    }
+
+    /// The same, but no file that it writes may become larger than `blocks` of 1 KiB.
+    pub async fn start_with_full_disk(yaml: &str, blocks: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("gateway.yaml"), yaml).unwrap();
+        let mut command = Command::new("bash");
+        let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        command.args(["-c", &limited, PROGRAM]);
+        Self::launch(command, folder).await
+    }
+
+    async fn launch(mut command: Command, folder: tempfile::TempDir) -> Self {
+        let mut child = command
             .args(["serve", "-c"])
             .arg(folder.path().join("gateway.yaml"))
             .stdout(Stdio::piped())

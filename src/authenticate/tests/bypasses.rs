@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::server::{Answer, METADATA, Server};
 use super::{World, bearer, es256, settings};
-use crate::authenticate::Authenticator;
 use crate::rejection::Reason;
 
 /// Row 24, CVE-2022-29226: any token accepted if present.
@@ -45,7 +44,7 @@ async fn a_primed_cache_opens_no_other_route() {
     let world = world.with_issuers(vec![a, Arc::clone(&b)]);
     let token = signer.token(&world.claims());
     assert_eq!(world.outcome(&token).await, "ok");
-    let only_b = Authenticator::new(vec![b], Arc::clone(&world.verdicts), 16 << 10);
+    let only_b = world.authenticator_for(vec![b]);
     let refused = world.identify_by(&only_b, &token).await.unwrap_err();
     assert_eq!(refused.reason(), Reason::UnknownIssuer);
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::signer::Signer;
 use super::{World, at, es256, header, path, settings};
-use crate::authenticate::{Authenticator, Issuer};
+use crate::authenticate::Issuer;
 use crate::config::{self, IdentityHeader, KeySource, Template, TemplatePart};
 use crate::identity::{Identity, Kind};
 
@@ -334,11 +334,8 @@ async fn no_other_issuer_is_tried() {
     let accepts = world.file_issuer(&keys, settings("https://b.example"));
     let world = world.with_issuers(vec![refuses, accepts]);
     assert_eq!(world.outcome(&signer.token(&world.claims())).await, "bad_signature");
-    let only_b = Authenticator::new(
-        vec![Arc::clone(&world.authenticator.issuers()[1])],
-        Arc::clone(&world.verdicts),
-        super::TOKEN_LIMIT,
-    );
+    let b = Arc::clone(&world.authenticator.issuers()[1]);
+    let only_b = world.authenticator_for(vec![b]);
     let found = world.identify_by(&only_b, &signer.token(&world.claims())).await;
     assert_eq!(found.unwrap_err().reason().as_str(), "unknown_issuer");
 }

@@ -29,12 +29,14 @@ use crate::config::{
 use crate::identity::{Caller, Identity};
 use crate::record::metrics::Metrics;
 use crate::rejection::{Reason, Rejection};
+use crate::revoke::Revocations;
 
 /// An authenticator with its surroundings.
 struct World {
     clock: Clock,
     metrics: Metrics,
     verdicts: Arc<Verdicts>,
+    revocations: Arc<Revocations>,
     authenticator: Authenticator,
 }
 
@@ -57,13 +59,26 @@ impl World {
     fn empty() -> Self {
         let metrics = Metrics::default();
         let verdicts = Arc::new(Verdicts::new(1000, &metrics));
-        let authenticator = Authenticator::new(Vec::new(), Arc::clone(&verdicts), TOKEN_LIMIT);
-        Self { clock: Clock::default(), metrics, verdicts, authenticator }
+        let clock = Clock::default();
+        let revocations = Arc::new(Revocations::none(&clock, &metrics));
+        let authenticator = Authenticator::new(
+            Vec::new(),
+            Arc::clone(&verdicts),
+            Arc::clone(&revocations),
+            TOKEN_LIMIT,
+        );
+        Self { clock, metrics, verdicts, revocations, authenticator }
     }
 
     fn with_issuers(mut self, issuers: Vec<Arc<Issuer>>) -> Self {
-        self.authenticator = Authenticator::new(issuers, Arc::clone(&self.verdicts), TOKEN_LIMIT);
+        self.authenticator = self.authenticator_for(issuers);
         self
+    }
+
+    /// Another authenticator with the same verdicts and revocations.
+    fn authenticator_for(&self, issuers: Vec<Arc<Issuer>>) -> Authenticator {
+        let (verdicts, revocations) = (Arc::clone(&self.verdicts), Arc::clone(&self.revocations));
+        Authenticator::new(issuers, verdicts, revocations, TOKEN_LIMIT)
     }
 
     /// An issuer with a key file.
@@ -166,6 +181,7 @@ fn settings(url: &str) -> config::Issuer {
         insecure: false,
         max_stale: Duration::from_secs(24 * 3600),
         introspection: None,
+        backchannel_logout: None,
     }
 }
 

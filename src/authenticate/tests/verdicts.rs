@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{World, es256, settings};
-use crate::authenticate::{Authenticator, Verdicts};
+use crate::authenticate::Verdicts;
 
 fn counted(world: &World, result: &str) -> u64 {
     world.metrics.token_cache_requests.with_label_values(&[result]).get()
@@ -63,10 +63,10 @@ async fn a_verdict_holds_for_the_issuer_instance_that_made_it() {
     let mut stricter = settings(super::URL);
     stricter.audience = vec!["https://other-api.example".to_owned()];
     let issuer = world.file_issuer(&keys, stricter);
-    let reloaded = Authenticator::new(vec![issuer], Arc::clone(&world.verdicts), 16 << 10);
+    let reloaded = world.authenticator_for(vec![issuer]);
     let refused = world.identify_by(&reloaded, &token).await.unwrap_err();
     assert_eq!(refused.reason().as_str(), "wrong_audience");
-    let nobody = Authenticator::new(Vec::new(), Arc::clone(&world.verdicts), 16 << 10);
+    let nobody = world.authenticator_for(Vec::new());
     let refused = world.identify_by(&nobody, &token).await.unwrap_err();
     assert_eq!(refused.reason().as_str(), "unknown_issuer");
     assert_eq!(world.outcome(&token).await, "ok");

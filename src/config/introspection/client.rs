@@ -1,6 +1,7 @@
 //! Who asks, and how it proves that.
 
-use super::{ClientProof, Secret};
+use super::ClientProof;
+use crate::config::Secret;
 use crate::config::reading::{Fields, Reading};
 use crate::config::server::path;
 use crate::config::value::{text, word};
@@ -86,7 +87,7 @@ fn secret(reading: &mut Reading<'_>, fields: &Fields<'_>, node: &Node) -> Option
             if !node.expanded {
                 reading.note(written_secret(at));
             }
-            Some(Secret(text.clone()))
+            Some(Secret::from(text.clone()))
         }
         Value::Unset => None,
         Value::Text(_)

@@ -35,8 +35,25 @@ const CLAIM_KIND: Kind = Kind::Named(&Kind::Either(&[Kind::Literal, Kind::One(&M
 
 /// Every section.
 pub(crate) static SECTIONS: &[&Section] = &[
-    &FILE, &TLS, &ISSUER, &UPSTREAM, &TIMEOUT, &LIMIT, &PER, &PLAN_FROM, &CLIENT, &ROUTE, &RULE,
-    &MATCHER, &LOGS, &ERRORS, &DRAIN, &LIMITS, &INCLUDED,
+    &FILE,
+    &TLS,
+    &ISSUER,
+    &UPSTREAM,
+    &TIMEOUT,
+    &LIMIT,
+    &PER,
+    &PLAN_FROM,
+    &CLIENT,
+    &ROUTE,
+    &RULE,
+    &MATCHER,
+    &LOGS,
+    &ERRORS,
+    &DRAIN,
+    &LIMITS,
+    &INCLUDED,
+    &REVOCATION,
+    &BACKCHANNEL_LOGOUT,
 ];
 
 /// The file itself.
@@ -103,6 +120,7 @@ pub(crate) static FILE: Section = Section {
             key("mode", MODE, "Of routes that do not say. Default enforce."),
             key("rules", Kind::Named(&Kind::One(&RULE)), "Named rules, for `use:`."),
             key("routes", Kind::Named(&Kind::One(&ROUTE)), "Path patterns and who may call them."),
+            key("revocation", Kind::One(&REVOCATION), "Where revocations come from and are kept."),
             key("logs", Kind::One(&LOGS), "What is logged, and how."),
             key("errors", Kind::One(&ERRORS), "What clients are told when they are refused."),
             key("drain", Kind::One(&DRAIN), "How the gateway stops."),
@@ -230,6 +248,11 @@ pub(crate) static ISSUER: Section = Section {
                 "How long keys are used without a successful refresh. Default 24h.",
             ),
             key(
+                "backchannel_logout",
+                Kind::One(&BACKCHANNEL_LOGOUT),
+                "Where the issuer tells of logouts (OpenID Connect Back-Channel Logout 1.0).",
+            ),
+            key(
                 "introspection",
                 Kind::Either(&[URL, Kind::Switch]),
                 "The endpoint that is asked about tokens (RFC 7662); `true` if the metadata names \
@@ -281,6 +304,62 @@ pub(crate) static ISSUER: Section = Section {
         ],
     )
 };
+
+/// `backchannel_logout:` of an issuer.
+pub(crate) static BACKCHANNEL_LOGOUT: Section = Section {
+    required: &["path", "audience"],
+    ..mapping(
+        "backchannel_logout",
+        "Where an issuer tells of logouts; `revocation` says where they are kept.",
+        &[
+            key("path", Kind::Text, "The path that is registered as backchannel_logout_uri."),
+            key(
+                "audience",
+                Kind::Some(&Kind::Text),
+                "The client ids that logouts are for; a logout token needs one of them in `aud`.",
+            ),
+            key("rate", RATE, "Logouts per peer address. Default 100/s."),
+            key(
+                "allow_missing_exp",
+                Kind::Switch,
+                "For servers whose logout tokens have no exp; their iat must then be no older than \
+                 2m. Default false.",
+            ),
+        ],
+    )
+};
+
+/// `revocation:`
+pub(crate) static REVOCATION: Section = mapping(
+    "revocation",
+    "Where revocations come from and are kept.",
+    &[
+        key(
+            "store",
+            Kind::Text,
+            "The file that keeps what is revoked through restarts and power cuts. Default: none, \
+             and a restart forgets.",
+        ),
+        key("file", Kind::Text, "A list of revocations, read again whenever it changes."),
+        key(
+            "max_entries",
+            Kind::Count,
+            "Revocations kept; more are refused, none is forgotten. Default 100000.",
+        ),
+        key(
+            "keep",
+            DURATION,
+            "How long a revocation lasts that does not say. Default 24h, and never less than an \
+             issuer's max_token_age.",
+        ),
+        key(
+            "secret",
+            Kind::Text,
+            "What callers of /revocations must send as a bearer token. Needed if the admin port is \
+             not on loopback.",
+        ),
+    ],
+);
 
 /// One of `upstreams:`
 pub(crate) static UPSTREAM: Section = Section {

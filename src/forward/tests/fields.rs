@@ -7,6 +7,7 @@ use serde_json::Map;
 
 use super::*;
 use crate::identity::{Identity, Kind, LimitKeys};
+use crate::revoke::{Marks, Names};
 
 /// The head that a backend sees.
 async fn head(request: Request<Script>, change: impl FnOnce(&mut Outgoing<'_>)) -> String {
@@ -47,6 +48,7 @@ fn identity() -> &'static Identity {
         aliases: [].into(),
         headers: [header("x-auth-subject", "alice"), header("x-auth-kind", "user")].into(),
         keys: LimitKeys { client: 0, user: 0 },
+        marks: Marks::of("https://id.example", &Map::new(), Names::default()),
     };
     Box::leak(Box::new(identity))
 }

@@ -110,7 +110,7 @@ pub(super) fn quotable(text: &str) -> String {
 
 impl TokenFault {
     /// The fault in a few words.
-    pub(super) fn description(self) -> &'static str {
+    pub(crate) fn description(self) -> &'static str {
         match self {
             Self::AlgorithmRefused => "the token's algorithm is not accepted",
             Self::BadSignature => "the token's signature does not verify",

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Introspected, Variables};
 use crate::identity::{Caller, Kind};
 use crate::record::metrics::Metrics;
+use crate::revoke::Revocations;
 
 /// What came of checking a token.
 #[derive(Debug)]
@@ -66,7 +67,9 @@ async fn check(
         return Ok(Verification::Unknown { issuer: name, why });
     }
     let verdicts = Arc::new(Verdicts::new(1, &metrics));
-    let authenticator = Authenticator::new(vec![keys], verdicts, config.limits.token);
+    // Whether a gateway refuses it before its time, that gateway alone knows.
+    let revocations = Arc::new(Revocations::none(clock, &metrics));
+    let authenticator = Authenticator::new(vec![keys], verdicts, revocations, config.limits.token);
     let mut headers = HeaderMap::new();
     let Ok(credentials) = HeaderValue::try_from(format!("Bearer {text}")) else {
         return Ok(Verification::Refused { issuer: name, reason: "malformed_request" });

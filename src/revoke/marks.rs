@@ -1,0 +1,69 @@
+//! What revocations know a token by.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::key::{Key, Kind};
+
+/// The keys of the entries that would refuse a token, hashed once when it is verified.
+///
+/// Each by the claim that the configuration reads it from, and by the registered claim, which
+/// operators and logout tokens mean whatever the configuration says.
+#[derive(Clone, Copy, Debug)]
+pub struct Marks {
+    /// `iat`, since 1970.
+    pub(super) issued: Option<Duration>,
+    ids: [Option<Key>; 2],
+    subjects: [Option<Key>; 2],
+    client: Option<Key>,
+    sessions: [Option<Key>; 2],
+    /// In place of `sessions`, for a token that does not name one.
+    sessionless: [Option<Key>; 2],
+}
+
+/// What the configuration reads from a token. Machines, too, have subjects that can be revoked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Names<'t> {
+    /// The token's id.
+    pub token_id: Option<&'t str>,
+    /// The session.
+    pub session: Option<&'t str>,
+    /// The person or machine.
+    pub subject: Option<&'t str>,
+    /// The client.
+    pub client: Option<&'t str>,
+}
+
+impl Marks {
+    /// The marks of a token of the issuer with this identifier. An `iat` that is no date is none.
+    #[must_use]
+    pub fn of(issuer_url: &str, claims: &Map<String, Value>, known: Names<'_>) -> Self {
+        let key = |kind, name: Option<&str>| Some(Key::of(kind, issuer_url, name?));
+        let text = |name| claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let both = |kind, known: Option<&str>, name| {
+            [key(kind, known), key(kind, text(name).filter(|text| known != Some(*text)))]
+        };
+        let sessions = both(Kind::Session, known.session, "sid");
+        let names_none = sessions.iter().all(Option::is_none);
+        let lone = both(Kind::Sessionless, known.subject, "sub");
+        Self {
+            issued: claims.get("iat").and_then(since_1970),
+            ids: both(Kind::Jti, known.token_id, "jti"),
+            subjects: both(Kind::Subject, known.subject, "sub"),
+            client: key(Kind::Client, known.client),
+            sessions,
+            sessionless: if names_none { lone } else { [None, None] },
+        }
+    }
+
+    /// Every key.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
+        let pairs = [&self.ids, &self.subjects, &self.sessions, &self.sessionless];
+        pairs.into_iter().flatten().chain([&self.client]).flatten()
+    }
+}
+
+fn since_1970(value: &Value) -> Option<Duration> {
+    Duration::try_from_secs_f64(value.as_f64()?).ok()
+}
