@@ -35,7 +35,8 @@ async fn main() {
 /// The instructions of a gateway that answers `requests` and stops. The first thousand see each
 /// token for the first time, in both runs.
 async fn count(rig: &Rig, scenario: &Scenario, requests: usize) -> u64 {
-    let gateway = rig.gateway(&["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+    let gateway =
+        rig.gateway(scenario, &["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]);
     let mut client = Client::connect(gateway.address).await;
     for request in scenario.requests.iter().cycle().take(requests) {
         client.ask(request, scenario.status).await;

@@ -1,7 +1,7 @@
 //! The gateway end to end on loopback: what a request costs the gateway's process, and how long
 //! clients wait.
 //!
-//! `cargo bench --bench proxy [-- seconds]`: one worker, 32 connections, access log off.
+//! `cargo bench --bench proxy [-- seconds]`: one worker, 32 connections.
 
 #![expect(
     clippy::print_stdout,
@@ -26,12 +26,12 @@ async fn main() {
     let seconds = std::env::args().filter_map(|word| word.parse().ok()).next().unwrap_or(3.0);
     let time = Duration::from_secs_f64(seconds);
     let rig = Rig::start().await;
-    let gateway = rig.gateway(&[]);
     println!(
         "{:<22} {:>10} {:>12} {:>9} {:>9}",
         "request", "per second", "CPU µs each", "p50 µs", "p99 µs"
     );
     for scenario in rig.scenarios() {
+        let gateway = rig.gateway(&scenario, &[]);
         let scenario = Arc::new(scenario);
         // The first run warms caches and connections.
         load(&gateway, &scenario, time / 4).await;

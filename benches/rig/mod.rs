@@ -24,6 +24,8 @@ pub struct Scenario {
     pub name: &'static str,
     pub requests: Vec<String>,
     pub status: &'static str,
+    /// Whether requests are logged.
+    pub log: bool,
 }
 
 /// A key for a gateway, and the requests that go with it.
@@ -38,21 +40,23 @@ impl Rig {
         Self { key, backend: backend().await }
     }
 
-    /// Without any check, with a verified token, and refused: the first is what a proxy that checks
+    /// Without any check, with a verified token, that with an access log, and refused: the first is what a proxy that checks
     /// nothing would do here.
-    pub fn scenarios(&self) -> [Scenario; 3] {
+    pub fn scenarios(&self) -> [Scenario; 4] {
         let scoped = (0..TOKENS).map(|number| get("/orders/42", Some(&token(&self.key, number))));
-        let scenario = |name, requests, status| Scenario { name, requests, status };
+        let scoped: Vec<_> = scoped.collect();
+        let scenario = |name, requests, status| Scenario { name, requests, status, log: false };
         [
             scenario("public route", vec![get("/status", None)], "200"),
-            scenario("scoped, 1000 tokens", scoped.collect(), "200"),
+            scenario("scoped, 1000 tokens", scoped.clone(), "200"),
+            Scenario { log: true, ..scenario("scoped, access log", scoped, "200") },
             scenario("no token", vec![get("/orders/42", None)], "401"),
         ]
     }
 
     /// A gateway with one worker, run by `wrapper` if there is one.
-    pub fn gateway(&self, wrapper: &[&str]) -> Gateway {
-        Gateway::start(self.backend, &self.key, wrapper)
+    pub fn gateway(&self, scenario: &Scenario, wrapper: &[&str]) -> Gateway {
+        Gateway::start(self, scenario.log, wrapper)
     }
 }
 
@@ -81,12 +85,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    fn start(backend: SocketAddr, key: &Key, wrapper: &[&str]) -> Self {
+    fn start(rig: &Rig, log: bool, wrapper: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let jwks = serde_json::json!({ "keys": [key.jwk()] });
+        let jwks = serde_json::json!({ "keys": [rig.key.jwk()] });
         std::fs::write(folder.path().join("keys.json"), jwks.to_string()).unwrap();
         let file = folder.path().join("gateway.yaml");
-        std::fs::write(&file, config(backend)).unwrap();
+        std::fs::write(&file, config(rig.backend, log)).unwrap();
         let words: Vec<_> =
             wrapper.iter().copied().chain([env!("CARGO_BIN_EXE_scopegate")]).collect();
         let mut process = Command::new(words[0])
@@ -123,7 +127,8 @@ impl Drop for Gateway {
     }
 }
 
-fn config(backend: SocketAddr) -> String {
+fn config(backend: SocketAddr, log: bool) -> String {
+    let access = if log { "on" } else { "off" };
     format!(
         "listen: 127.0.0.1:0
 admin: 127.0.0.1:0
@@ -131,7 +136,7 @@ issuers: {{ main: {{ url: {ISSUER}, audience: https://api.example.com, jwks: key
 upstream: http://{backend}
 plans: {{ large: {{ rate: 1000000/s }} }}
 default_plan: large
-logs: {{ access: off, format: human }}
+logs: {{ access: {access}, format: json }}
 routes: {{ /orders/**: {{ GET: orders:read }}, /status: {{ public: true }} }}
 "
     )
@@ -143,7 +148,7 @@ fn address(stderr: &mut impl BufRead) -> SocketAddr {
     loop {
         line.clear();
         assert!(stderr.read_line(&mut line).unwrap() > 0, "the gateway does not start");
-        let address = line.trim_start().strip_prefix("proxy http://");
+        let address = line.split("proxy http://").nth(1);
         let address = address.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
         if let Some(address) = address {
             return address;

@@ -3,7 +3,7 @@
 //! Requests only note what happens, with a few relaxed stores; a timer that is set once per
 //! connection looks at the notes when it fires. So a request moves no timer.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::config::Limits;
@@ -33,6 +33,10 @@ pub(super) struct Activity {
     awaits: AtomicU8,
     /// The last time that anything moved, in nanoseconds since `started`.
     since: AtomicU64,
+    /// Whether bytes for the client have yet to be taken by the kernel.
+    unsent: AtomicBool,
+    /// Whether the end of the HTTP connection leaves the transport open.
+    kept: AtomicBool,
 }
 
 const FIRST: u8 = 0;
@@ -47,6 +51,8 @@ impl Default for Activity {
             unread: AtomicU32::new(0),
             awaits: AtomicU8::new(FIRST),
             since: AtomicU64::new(0),
+            unsent: AtomicBool::new(false),
+            kept: AtomicBool::new(false),
         }
     }
 }
@@ -85,6 +91,30 @@ impl Activity {
         self.unread.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Whether bytes for the client wait for the kernel.
+    pub(super) fn set_unsent(&self, unsent: bool) {
+        self.unsent.store(unsent, Ordering::Relaxed);
+    }
+
+    /// Whether shutting the transport down is to be left undone.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// Keeps the transport open from here on, or no longer.
+    pub(super) fn keep(&self, kept: bool) {
+        self.kept.store(kept, Ordering::Relaxed);
+    }
+
+    /// Since when the connection is between two requests, with nothing left to send. `None` if it
+    /// is not.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let idle = self.open.load(Ordering::Relaxed) == 0
+            && self.awaits.load(Ordering::Relaxed) == NEXT
+            && !self.unsent.load(Ordering::Relaxed);
+        idle.then(|| self.started + self.since())
+    }
+
     /// Whether no request was begun yet, or one is half received.
     pub(super) fn is_before_request(&self) -> bool {
         self.open.load(Ordering::Relaxed) == 0 && self.awaits.load(Ordering::Relaxed) != NEXT
@@ -103,8 +133,11 @@ impl Activity {
             }
             _ => return None,
         };
-        let since = Duration::from_nanos(self.since.load(Ordering::Relaxed));
-        Some((self.started + since + span, late))
+        Some((self.started + self.since() + span, late))
+    }
+
+    fn since(&self) -> Duration {
+        Duration::from_nanos(self.since.load(Ordering::Relaxed))
     }
 
     fn moved(&self) {

@@ -40,7 +40,7 @@ pub(super) async fn close<T: Transport>(mut transport: T, end: &End) {
             drop(transport.socket().set_zero_linger());
         }
         End::Late(Late::Head) => part(&mut transport, REQUEST_TIMEOUT).await,
-        End::Late(Late::Silent | Late::Idle) => part(&mut transport, b"").await,
+        End::Late(Late::Silent | Late::Idle) | End::Idle => part(&mut transport, b"").await,
     }
 }
 

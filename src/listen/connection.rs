@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -37,7 +37,7 @@ pub(super) async fn serve<S: Service>(
     let session = session(listener, address, tls_version(&stream));
     // ALPN alone decides. A builder that looks at the first bytes waits for them without a limit.
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        serve_http2(&session, stream, &limits, &mut phase).await;
+        Box::pin(serve_http2(&session, stream, &limits, &mut phase)).await;
     } else {
         serve_http1(&session, stream, &limits, &mut phase).await;
     }
@@ -71,16 +71,66 @@ async fn serve_http1<S: Service, T: Transport>(
     limits: &Limits,
     phase: &mut watch::Receiver<Phase>,
 ) {
-    let io = TokioIo::new(Noting::new(transport, session));
+    let mut transport = Noting::new(transport, session);
+    let mut patience = Duration::ZERO;
+    let end = loop {
+        // Boxed: an idle connection gives back its buffers and all else that serving takes.
+        let serving = Box::pin(serve_while_busy(session, transport, limits, patience, phase));
+        let end;
+        (end, transport) = serving.await;
+        if !matches!(end, End::Idle) {
+            break end;
+        }
+        let idle = Instant::now();
+        if let Some(end) = rest(session, &mut transport, limits, phase).await {
+            break end;
+        }
+        patience = if idle.elapsed() < BUSY { BUSY } else { Duration::ZERO };
+    };
+    log(session, &end);
+    close(transport.into_transport(), &end).await;
+}
+
+/// Serves requests until none has come for as long as `patience`.
+async fn serve_while_busy<S: Service, T: Transport>(
+    session: &Arc<Session<S>>,
+    transport: Noting<T, S>,
+    limits: &Limits,
+    patience: Duration,
+    phase: &mut watch::Receiver<Phase>,
+) -> (End, Noting<T, S>) {
+    let io = TokioIo::new(transport);
     let connection = http1_builder(limits).serve_connection(io, answer(session));
     let finish = |connection: std::pin::Pin<&mut http1::Connection<_, _>>| {
         connection.graceful_shutdown();
     };
-    let mut driver = Driver::new(connection, finish, &session.activity, limits);
+    let mut driver = Driver::new(connection, finish, &session.activity, limits).resting(patience);
     let end = driver.run(phase).await;
-    log(session, &end);
-    let transport = driver.into_connection().into_parts().io.into_inner().into_transport();
-    close(transport, &end).await;
+    let parts = driver.into_connection().into_parts();
+    let mut transport = parts.io.into_inner();
+    transport.put_back(parts.read_buf);
+    (end, transport)
+}
+
+/// Waits until the client sends something, or for the connection's end. hyper and rustls have
+/// understood all that came before, so only the socket can bring more.
+async fn rest<S, T: Transport>(
+    session: &Session<S>,
+    transport: &mut Noting<T, S>,
+    limits: &Limits,
+    phase: &mut watch::Receiver<Phase>,
+) -> Option<End> {
+    if transport.has_unread() {
+        return None;
+    }
+    let (deadline, late) = session.activity.deadline(limits)?;
+    tokio::select! {
+        biased;
+        // An error is for the next read to tell.
+        _ = transport.transport().socket().readable() => None,
+        () = reached(phase, Phase::Draining) => Some(End::Idle),
+        () = tokio::time::sleep_until(deadline.into()) => Some(End::Late(late)),
+    }
 }
 
 async fn serve_http2<S: Service>(
@@ -124,7 +174,7 @@ fn tls_version(stream: &TlsStream<TcpStream>) -> Option<&'static str> {
 
 fn log<S>(session: &Session<S>, end: &End) {
     match end {
-        End::Finished(Ok(())) => {}
+        End::Finished(Ok(())) | End::Idle => {}
         End::Finished(Err(error)) => {
             tracing::debug!(peer = %session.peer.address, %error, "a connection broke");
         }
@@ -167,6 +217,11 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
         .keep_alive_timeout(PING_WITHIN);
     builder
 }
+
+/// A connection whose requests come sooner after each other than this stays ready for the next. Any
+/// other gives back what serving takes as soon as it is idle, so that of many connections, few have
+/// it at the same time.
+const BUSY: Duration = Duration::from_millis(250);
 
 /// The least that hyper takes.
 const SMALLEST_BUFFER: usize = 8192;

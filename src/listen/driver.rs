@@ -21,6 +21,8 @@ pub(super) enum End {
     Late(Late),
     /// Draining took too long.
     Cut,
+    /// It was idle, and only the HTTP connection ended: its transport is as it was.
+    Idle,
 }
 
 /// A connection of either HTTP version and what it needs to be ended in time.
@@ -30,6 +32,8 @@ pub(super) struct Driver<'a, C> {
     finish: fn(Pin<&mut C>),
     activity: &'a Activity,
     limits: &'a Limits,
+    /// How long the connection is idle before it ends as such; `None` if it never does.
+    patience: Option<Duration>,
     stage: Stage,
 }
 
@@ -51,7 +55,12 @@ where
         activity: &'a Activity,
         limits: &'a Limits,
     ) -> Self {
-        Self { connection, finish, activity, limits, stage: Stage::Serving }
+        Self { connection, finish, activity, limits, patience: None, stage: Stage::Serving }
+    }
+
+    /// Ends the connection as idle once it has been so for this long.
+    pub(super) fn resting(self, patience: Duration) -> Self {
+        Self { patience: Some(patience), ..self }
     }
 
     /// Runs the connection to its end.
@@ -105,6 +114,11 @@ where
             if let Poll::Ready(result) = Pin::new(&mut self.connection).poll(cx) {
                 return Poll::Ready(End::Finished(result));
             }
+            if self.should_rest()
+                && let Poll::Ready(end) = self.rest(cx)
+            {
+                return Poll::Ready(end);
+            }
             if self.should_finish() {
                 self.finish();
                 continue;
@@ -118,6 +132,23 @@ where
                 return Poll::Ready(End::Late(late));
             }
             alarm.as_mut().reset(self.next_look());
+        }
+    }
+
+    fn should_rest(&self) -> bool {
+        self.rest_at().is_some_and(|at| at <= std::time::Instant::now())
+    }
+
+    /// Lets hyper end the connection, which it does at once if it is between two requests. If it
+    /// is not, as while it still receives a body that is already answered, it ends after that.
+    fn rest(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.activity.keep(true);
+        self.finish();
+        let ended = Pin::new(&mut self.connection).poll(cx);
+        self.activity.keep(false);
+        match ready!(ended) {
+            Ok(()) => Poll::Ready(End::Idle),
+            Err(error) => Poll::Ready(End::Finished(Err(error))),
         }
     }
 
@@ -144,8 +175,15 @@ where
         };
         match self.stage {
             Stage::Hesitating(until) => next.min(until),
-            Stage::Serving | Stage::Finishing => next,
+            Stage::Serving | Stage::Finishing => {
+                self.rest_at().map_or(next, |at| next.min(at.into()))
+            }
         }
+    }
+
+    fn rest_at(&self) -> Option<std::time::Instant> {
+        let patience = self.patience.filter(|_| self.stage == Stage::Serving)?;
+        Some(self.activity.idle_since()? + patience)
     }
 }
 

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, Bytes};
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -125,15 +126,31 @@ impl<S: Service> Body for Watched<S> {
     }
 }
 
-/// A transport that notes when bytes come in.
+/// A transport that notes when bytes come in and go out.
 pub(super) struct Noting<T, S> {
     transport: T,
+    /// Bytes that came in and were not understood yet.
+    unread: Bytes,
     session: Arc<Session<S>>,
 }
 
 impl<T, S> Noting<T, S> {
     pub(super) fn new(transport: T, session: &Arc<Session<S>>) -> Self {
-        Self { transport, session: Arc::clone(session) }
+        Self { transport, unread: Bytes::new(), session: Arc::clone(session) }
+    }
+
+    /// Gives bytes back that were read from here; they are read again.
+    pub(super) fn put_back(&mut self, unread: Bytes) {
+        // No bytes may still hold a buffer.
+        self.unread = if unread.is_empty() { Bytes::new() } else { unread };
+    }
+
+    pub(super) fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    pub(super) fn transport(&mut self) -> &mut T {
+        &mut self.transport
     }
 
     pub(super) fn into_transport(self) -> T {
@@ -148,7 +165,13 @@ impl<T: AsyncRead + Unpin, S> AsyncRead for Noting<T, S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.transport).poll_read(cx, buffer))?;
+        if self.unread.is_empty() {
+            ready!(Pin::new(&mut self.transport).poll_read(cx, buffer))?;
+        } else {
+            let part = buffer.remaining().min(self.unread.len());
+            buffer.put_slice(&self.unread[..part]);
+            self.unread.advance(part);
+        }
         if buffer.filled().len() > before {
             self.session.activity.received();
         }
@@ -162,6 +185,7 @@ impl<T: AsyncWrite + Unpin, S> AsyncWrite for Noting<T, S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.session.activity.set_unsent(true);
         Pin::new(&mut self.transport).poll_write(cx, bytes)
     }
 
@@ -170,6 +194,7 @@ impl<T: AsyncWrite + Unpin, S> AsyncWrite for Noting<T, S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.session.activity.set_unsent(true);
         Pin::new(&mut self.transport).poll_write_vectored(cx, slices)
     }
 
@@ -178,10 +203,16 @@ impl<T: AsyncWrite + Unpin, S> AsyncWrite for Noting<T, S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_flush(cx)
+        ready!(Pin::new(&mut self.transport).poll_flush(cx))?;
+        // hyper flushes only what it has written as a whole.
+        self.session.activity.set_unsent(false);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.session.activity.is_kept() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.transport).poll_shutdown(cx)
     }
 }

@@ -31,7 +31,8 @@ use crate::config::{Limits, Located, Place, TlsPair};
 use crate::gateway::Peer;
 use crate::record::metrics::Metrics;
 
-/// Answers `/` at once, `/wait` when told to, `/endless` without end, and panics at `/panic`.
+/// Answers `/` at once, `/wait` when told to, `/endless` without end, `/keep` while it still reads,
+/// and panics at `/panic`.
 #[derive(Clone)]
 struct Stub {
     /// Requests that reached it.
@@ -45,13 +46,15 @@ impl Service for Stub {
 
     async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<Self::Body> {
         self.begun.add_permits(1);
+        let version = request.version();
         match request.uri().path() {
             "/wait" => self.released.acquire().await.unwrap().forget(),
             "/panic" => panic!("as told"),
+            "/keep" => drop(tokio::spawn(request.into_body().collect())),
             "/endless" => return Response::new(Endless.boxed_unsync()),
             _ => {}
         }
-        let text = format!("{:?} tls={:?}", request.version(), peer.tls);
+        let text = format!("{version:?} tls={:?}", peer.tls);
         Response::new(Full::new(Bytes::from(text)).boxed_unsync())
     }
 }
@@ -344,6 +347,69 @@ async fn second_slow_head_has_the_header_timeout_and_not_the_idle_one() {
     stream.write_all(b"GET / HT").await.unwrap();
     let (answer, _) = read_to_end(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+/// A pause of a busy connection, and one after which a connection is at rest.
+#[tokio::test]
+async fn connections_at_rest_serve_on() {
+    let harness = Harness::secure(patient());
+    let open = Harness::plain(patient());
+    let mut plain = open.connect().await;
+    let mut secured = harness.connect_tls("localhost", &["http/1.1"]).await;
+    for pause in [0, 0, 400, 0, 300, 300] {
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        assert!(ask(&mut plain, "/").await.starts_with("HTTP/1.1 200 OK\r\n"));
+        assert!(ask(&mut secured, "/").await.starts_with("HTTP/1.1 200 OK\r\n"));
+    }
+}
+
+/// What came together with a request and is not a whole one yet outlives the rest after it.
+#[tokio::test]
+async fn rest_keeps_the_beginning_of_the_next_request() {
+    let harness = Harness::plain(patient());
+    let mut stream = harness.connect().await;
+    let first = b"GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\nho";
+    stream.write_all(first).await.unwrap();
+    let mut answer = vec![0; 4096];
+    assert!(stream.read(&mut answer).await.unwrap() > 0);
+    stream.write_all(b"st: a\r\nconnection: close\r\n\r\n").await.unwrap();
+    let (answer, _) = read_to_end(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
+/// HP-23: such a beginning has the header timeout.
+#[tokio::test]
+async fn beginning_of_a_request_is_no_rest() {
+    let harness = Harness::plain(Limits { header_timeout: SHORT, ..patient() });
+    let mut stream = harness.connect().await;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HT").await.unwrap();
+    let (answer, _) = read_to_end(&mut stream).await;
+    assert!(answer.contains("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn connection_at_rest_ends_by_its_client() {
+    let harness = Harness::plain(patient());
+    let mut stream = harness.connect().await;
+    assert!(ask(&mut stream, "/").await.contains("200 OK"));
+    stream.shutdown().await.unwrap();
+    assert_eq!(read_to_end(&mut stream).await.0, "");
+    harness.settles_at(0).await;
+}
+
+/// A body that still comes in after its answer is no next request (RFC 9112 §9.3).
+#[tokio::test]
+async fn rest_waits_for_a_body_that_is_already_answered() {
+    let harness = Harness::plain(patient());
+    let mut stream = harness.connect().await;
+    let head = b"POST /keep HTTP/1.1\r\nhost: a\r\ncontent-length: 39\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    let mut answer = vec![0; 4096];
+    assert!(stream.read(&mut answer).await.unwrap() > 0);
+    stream.write_all(b"GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n    ").await.unwrap();
+    let (answer, _) = read_to_end(&mut stream).await;
+    assert!(!answer.contains("HTTP/1.1"), "{answer}");
+    assert_eq!(harness.stub.begun.available_permits(), 1);
 }
 
 #[tokio::test]

@@ -1,10 +1,7 @@
 //! Text of clients in logs: it neither breaks a line nor paints a terminal (CWE-117).
 
-use std::{fmt, io};
-
-use serde::Serialize;
-use serde_json::Serializer;
-use serde_json::ser::Formatter;
+use std::fmt;
+use std::io::Write as _;
 
 /// Text without characters that are not seen but do something.
 pub(super) struct Printable<'t>(pub(super) &'t str);
@@ -17,33 +14,33 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// A value as JSON on one line. Beyond what JSON asks for, the other control characters are
-/// escaped: U+009B alone begins a command to a terminal.
-pub(super) fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut text = Vec::with_capacity(512);
-    // Writing to a Vec cannot fail, and keys are text.
-    drop(value.serialize(&mut Serializer::with_formatter(&mut text, Escaping)));
-    text
+/// Appends what stands between the quotes of a JSON text. Beyond what JSON asks for, the other
+/// control characters are escaped: U+009B alone begins a command to a terminal.
+pub(super) fn push_escaped(out: &mut Vec<u8>, text: &str) {
+    // Without an early exit, the compiler looks at many bytes at once.
+    if text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
+        return out.extend_from_slice(text.as_bytes());
+    }
+    for character in text.chars() {
+        match character {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            hidden if is_hidden(hidden) => push_code(out, hidden),
+            plain => out.extend_from_slice(plain.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
 }
 
-struct Escaping;
+fn is_plain(byte: u8) -> bool {
+    (b' '..DELETE).contains(&byte) & (byte != b'"') & (byte != b'\\')
+}
 
-impl Formatter for Escaping {
-    fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
-    where
-        W: ?Sized + io::Write,
-    {
-        if fragment.bytes().all(|byte| byte < DELETE) {
-            return writer.write_all(fragment.as_bytes());
-        }
-        for character in fragment.chars() {
-            match character {
-                hidden if is_hidden(hidden) => write!(writer, "\\u{:04x}", u32::from(hidden))?,
-                plain => write!(writer, "{plain}")?,
-            }
-        }
-        Ok(())
-    }
+fn push_code(out: &mut Vec<u8>, character: char) {
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "\\u{:04x}", u32::from(character));
 }
 
 /// Control characters, characters without width, separators of lines, and those that turn the
@@ -68,8 +65,12 @@ mod tests {
 
     #[test]
     fn json_reads_back_as_it_was() {
-        let text = "a\"\\\r\n\u{1b}\u{7f}\u{9b}31m\u{202e}\u{2066}\u{feff} \u{fc}\u{1f600}";
-        let written = String::from_utf8(to_json(&text)).unwrap();
+        let text =
+            "a\"\\\r\n\t\u{0}\u{8}\u{1b}\u{7f}\u{9b}31m\u{202e}\u{2066}\u{feff} \u{fc}\u{1f600}";
+        let mut written = vec![b'"'];
+        push_escaped(&mut written, text);
+        written.push(b'"');
+        let written = String::from_utf8(written).unwrap();
         assert!(!written.chars().any(is_hidden), "{written}");
         assert!(written.contains("\\u009b31m") && written.contains("\u{fc}\u{1f600}"));
         assert_eq!(serde_json::from_str::<String>(&written).unwrap(), text);

@@ -6,210 +6,170 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use http::Version;
-use serde::Serialize;
 
 use crate::config::{LogIdentity, Mode};
 use crate::identity::{Identity, limit_key};
 use crate::rejection::Rejection;
 
-use super::Record;
-use super::escape::{Printable, to_json};
+use super::escape::Printable;
+use super::fields::{Fields, micros};
 use super::time::Timestamp;
+use super::{Forwarded, Record};
 
-#[derive(Debug, Serialize)]
+/// What a line is made of.
 pub(super) struct Line<'r> {
-    time: String,
-    level: &'static str,
-    msg: &'static str,
-    request_id: &'r str,
-    client_ip: String,
-    method: &'r str,
-    host: Option<&'r str>,
-    path: Option<&'r str>,
-    route: Option<&'r str>,
-    /// `gateway.yaml:10`: the rule that refused, else the route.
-    rule: Option<&'r str>,
-    protocol: &'static str,
-    status: u16,
-    decision: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    required_scopes: &'r [Box<str>],
-    /// The route's: whether its refusals are carried out.
-    mode: Option<&'static str>,
-    #[serde(flatten)]
-    caller: Caller<'r>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    plan: Option<&'r str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limit_remaining: Option<u32>,
-    #[serde(flatten)]
-    backend: Backend<'r>,
-    duration_ms: f64,
-    overhead_us: u64,
-    bytes_in: u64,
-    bytes_out: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_agent: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tls: Option<&'static str>,
-    /// Whether the response broke off before its end.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    cut: bool,
-    #[serde(skip)]
-    wall: Duration,
+    pub(super) record: &'r Record,
+    /// From the request's head to the response's end.
+    pub(super) total: Duration,
+    /// How callers are named.
+    pub(super) identity: LogIdentity,
 }
 
-#[derive(Debug, Default, Serialize)]
-struct Caller<'r> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    issuer: Option<&'r str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sub: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client: Option<&'r str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token_kind: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scopes: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    jti_hash: Option<&'r str>,
-}
+impl Line<'_> {
+    /// Appends the line as a JSON object.
+    pub(super) fn json(&self, out: &mut Vec<u8>) {
+        let mut fields = Fields::begin(out);
+        self.request(&mut fields);
+        self.decision(&mut fields);
+        if let Some(caller) = &self.record.identity {
+            self.caller(caller, &mut fields);
+        }
+        fields.known("plan", self.record.counted_by());
+        if let Some(remaining) = self.record.remaining {
+            fields.number("limit_remaining", remaining.into());
+        }
+        if let Some(forwarded) = &self.record.forwarded {
+            backend(forwarded, &mut fields);
+        }
+        self.end(&mut fields);
+        fields.end();
+    }
 
-#[derive(Debug, Default, Serialize)]
-struct Backend<'r> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream: Option<&'r str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<&'r str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream_status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream_ms: Option<f64>,
-}
+    fn request(&self, fields: &mut Fields<'_>) {
+        let record = self.record;
+        let failed = record.status >= 500 || record.status == 0;
+        let target = record.target.as_ref();
+        fields.time("time", &Timestamp(record.started.unix));
+        fields.word("level", if failed { "error" } else { "info" });
+        fields.word("msg", "request");
+        fields.text("request_id", record.request_id.to_str().unwrap_or_default());
+        fields.shown("client_ip", record.client.unwrap_or(record.peer.ip()));
+        fields.text("method", record.method.as_str());
+        fields.nullable("host", target.map(|target| target.host()));
+        fields.nullable("path", target.map(|target| target.path()));
+    }
 
-impl<'r> Line<'r> {
-    pub(super) fn of(record: &'r Record, total: Duration, identity: LogIdentity) -> Self {
-        let (decision, reason) = record.decision();
-        let refusal = record.refusal();
-        let rule = refusal.and_then(Rejection::rule);
+    fn decision(&self, fields: &mut Fields<'_>) {
+        let record = self.record;
         let route = record.route.as_deref();
-        Self {
-            time: Timestamp(record.started.unix).to_string(),
-            level: if record.status >= 500 || record.status == 0 { "error" } else { "info" },
-            msg: "request",
-            request_id: record.request_id.to_str().unwrap_or_default(),
-            client_ip: record.client.unwrap_or(record.peer.ip()).to_string(),
-            method: record.method.as_str(),
-            host: record.target.as_ref().map(|target| target.host()),
-            path: record.target.as_ref().map(|target| target.path()),
-            route: route.map(|route| &*route.pattern),
-            rule: rule.or(route.map(|route| &*route.at)),
-            protocol: protocol(record.protocol),
-            status: record.status,
-            decision,
-            reason: reason.map(|reason| reason.as_str()),
-            required_scopes: refusal.map_or(&[], Rejection::required_scopes),
-            mode: route.map(|route| mode(route.mode)),
-            caller: record
-                .identity
-                .as_deref()
-                .map_or_else(Caller::default, |caller| Caller::of(caller, identity)),
-            plan: record.counted_by(),
-            limit_remaining: record.remaining,
-            backend: record.forwarded.as_ref().map_or_else(Backend::default, Backend::of),
-            duration_ms: millis(total),
-            overhead_us: u64::try_from(record.overhead(total).as_micros()).unwrap_or(u64::MAX),
-            bytes_in: record.bytes_in(),
-            bytes_out: record.bytes_out,
-            user_agent: record.user_agent.as_ref().map(|agent| shortened(agent.as_bytes())),
-            tls: record.tls,
-            cut: record.cut,
-            wall: record.started.unix,
+        let (decision, reason) = record.decision();
+        fields.nullable("route", route.map(|route| &*route.pattern));
+        fields.nullable("rule", self.rule());
+        fields.word("protocol", protocol(record.protocol));
+        fields.number("status", record.status.into());
+        fields.word("decision", decision);
+        fields.known("reason", reason.map(|reason| reason.as_str()));
+        let scopes = self.required_scopes();
+        if !scopes.is_empty() {
+            fields.list("required_scopes", scopes);
+        }
+        fields.nullable("mode", route.map(|route| mode(route.mode)));
+    }
+
+    fn caller(&self, caller: &Identity, fields: &mut Fields<'_>) {
+        fields.text("issuer", &caller.issuer);
+        match (self.identity, &caller.subject) {
+            (LogIdentity::Full, Some(subject)) => fields.text("sub", subject),
+            (LogIdentity::Hash, Some(subject)) => fields.text("sub", &hashed(caller, subject)),
+            (LogIdentity::None, _) | (_, None) => {}
+        }
+        fields.known("client", caller.client.as_deref());
+        fields.word("token_kind", caller.kind.as_str());
+        fields.joined("scopes", caller.scopes.iter().map(AsRef::as_ref));
+        fields.known("jti_hash", caller.jti_hash.as_deref());
+    }
+
+    fn end(&self, fields: &mut Fields<'_>) {
+        let record = self.record;
+        let overhead = record.overhead(self.total).as_micros();
+        fields.millis("duration_ms", self.total);
+        fields.number("overhead_us", u64::try_from(overhead).unwrap_or(u64::MAX));
+        fields.number("bytes_in", record.bytes_in());
+        fields.number("bytes_out", record.bytes_out);
+        if let Some(agent) = &record.user_agent {
+            let shown = agent.len().min(USER_AGENT_BYTES);
+            fields.text("user_agent", &String::from_utf8_lossy(&agent.as_bytes()[..shown]));
+        }
+        fields.known("tls", record.tls);
+        // Whether the response broke off before its end.
+        if record.cut {
+            fields.flag("cut");
         }
     }
 
-    pub(super) fn json(&self) -> Vec<u8> {
-        to_json(self)
-    }
-
-    /// `10:42:03 403 DELETE /timesheets/42    alice via web-app   0.1 ms  missing_scope`.
-    pub(super) fn human(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(128);
-        let path = Printable(self.path.unwrap_or("-"));
+    /// Appends `10:42:03 403 DELETE /timesheets/42    alice via web-app   0.1 ms  missing_scope`.
+    pub(super) fn human(&self, out: &mut Vec<u8>) {
+        let record = self.record;
+        let path = Printable(record.target.as_ref().map_or("-", |target| target.path()));
         // Writing to a Vec cannot fail.
         let _ = write!(
             out,
-            "  {:#} {} {:<6} {:<28} {:<24} {:>6.1} ms",
-            Timestamp(self.wall),
-            self.status,
-            Printable(self.method),
+            "  {} {} {:<6} {:<28} {:<24} {:>6.1} ms",
+            Timestamp(record.started.unix),
+            record.status,
+            Printable(record.method.as_str()),
             path.to_string(),
             self.who(),
-            self.duration_ms,
+            micros(self.total) as f64 / 1e3,
         );
-        if let Some(reason) = self.reason {
-            let would = if self.decision == "would_deny" { "would deny: " } else { "" };
-            let scopes = self.required_scopes.join(" ");
-            let space = if scopes.is_empty() { "" } else { " " };
-            let _ = write!(out, "  {would}{reason}{space}{scopes}");
-            if let Some(rule) = self.rule {
-                let _ = write!(out, "  {}", Printable(rule));
-            }
+        let (decision, Some(reason)) = record.decision() else { return };
+        let would = if decision == "would_deny" { "would deny: " } else { "" };
+        let scopes = self.required_scopes().join(" ");
+        let space = if scopes.is_empty() { "" } else { " " };
+        let _ = write!(out, "  {would}{}{space}{scopes}", reason.as_str());
+        if let Some(rule) = self.rule() {
+            let _ = write!(out, "  {}", Printable(rule));
         }
-        out
     }
 
     fn who(&self) -> String {
-        let client = self.caller.client.map(|client| Printable(client).to_string());
-        match (self.caller.sub.as_deref(), client) {
-            (Some(sub), Some(client)) => format!("{} via {client}", Printable(sub)),
-            (Some(sub), None) => Printable(sub).to_string(),
-            (None, Some(client)) => client,
+        let Some(caller) = self.record.identity.as_deref() else { return "-".to_owned() };
+        let subject = caller.subject.as_deref().and_then(|subject| match self.identity {
+            LogIdentity::Full => Some(Printable(subject).to_string()),
+            LogIdentity::Hash => Some(hashed(caller, subject)),
+            LogIdentity::None => None,
+        });
+        let client = caller.client.as_deref().map(|client| Printable(client).to_string());
+        match (subject, client) {
+            (Some(subject), Some(client)) => format!("{subject} via {client}"),
+            (Some(one), None) | (None, Some(one)) => one,
             (None, None) => "-".to_owned(),
         }
     }
-}
 
-impl<'r> Caller<'r> {
-    fn of(caller: &'r Identity, shown: LogIdentity) -> Self {
-        let sub = caller.subject.as_deref().map(|sub| match shown {
-            LogIdentity::Full => Some(sub.to_owned()),
-            LogIdentity::Hash => {
-                Some(format!("#{:016x}", limit_key("log", &[&caller.issuer_url, sub]) as u64))
-            }
-            LogIdentity::None => None,
-        });
-        Self {
-            issuer: Some(&caller.issuer),
-            sub: sub.flatten(),
-            client: caller.client.as_deref(),
-            token_kind: Some(caller.kind.as_str()),
-            scopes: Some(caller.scopes.join(" ")),
-            jti_hash: caller.jti_hash.as_deref(),
-        }
+    /// `gateway.yaml:10`: the rule that refused, else the route.
+    fn rule(&self) -> Option<&str> {
+        let refused = self.record.refusal().and_then(Rejection::rule);
+        refused.or(self.record.route.as_deref().map(|route| &*route.at))
+    }
+
+    fn required_scopes(&self) -> &[Box<str>] {
+        self.record.refusal().map_or(&[], Rejection::required_scopes)
     }
 }
 
-impl<'r> Backend<'r> {
-    fn of(forwarded: &'r super::Forwarded) -> Self {
-        let answer = forwarded.answer.as_ref();
-        Self {
-            upstream: Some(forwarded.upstream.name()),
-            target: answer.map(|answer| &*answer.target),
-            upstream_status: answer.map(|answer| answer.status),
-            upstream_ms: answer.map(|answer| millis(answer.waited)),
-        }
+fn backend(forwarded: &Forwarded, fields: &mut Fields<'_>) {
+    fields.text("upstream", forwarded.upstream.name());
+    if let Some(answer) = &forwarded.answer {
+        fields.text("target", &answer.target);
+        fields.number("upstream_status", answer.status.into());
+        fields.millis("upstream_ms", answer.waited);
     }
 }
 
-fn shortened(text: &[u8]) -> String {
-    String::from_utf8_lossy(&text[..text.len().min(256)]).into_owned()
-}
-
-fn millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
+/// A name that ties the lines of one person together and does not say whose they are.
+fn hashed(caller: &Identity, subject: &str) -> String {
+    format!("#{:016x}", limit_key("log", &[&caller.issuer_url, subject]) as u64)
 }
 
 fn protocol(version: Version) -> &'static str {
@@ -226,3 +186,6 @@ fn mode(mode: Mode) -> &'static str {
         Mode::Report => "report",
     }
 }
+
+/// How much of a client's name for itself is worth keeping.
+const USER_AGENT_BYTES: usize = 256;

@@ -2,8 +2,10 @@
 //! body ends, whatever ended it.
 
 mod access_log;
+mod batches;
 mod escape;
 pub mod exposition;
+mod fields;
 mod line;
 pub mod metrics;
 pub(crate) mod request_id;
