@@ -1,6 +1,6 @@
 //! Who calls: the normalised reading of a verified token.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -67,8 +67,8 @@ pub struct Identity {
     pub kind: Kind,
     /// The scopes as the token lists them.
     pub scopes: Box<[Box<str>]>,
-    /// Those and the ones that `implies` adds.
-    pub granted: Box<[Box<str>]>,
+    /// The ones that `implies` adds.
+    pub implied: Box<[Box<str>]>,
     /// The roles.
     pub roles: Box<[Box<str>]>,
     /// The groups.
@@ -86,22 +86,47 @@ pub struct Identity {
     pub expires: Duration,
     /// The first moment at which it is accepted: `nbf` minus leeway.
     pub not_before: Duration,
-    /// The token's id: `jti`, or what the preset has for it.
-    pub token_id: Option<Box<str>>,
-    /// Its hash, for logs.
+    /// The hash of the token's id, for logs: of `jti`, or what the preset has for it.
     pub jti_hash: Option<Box<str>>,
-    /// The session, which a logout names (OIDC Back-Channel Logout §2.4).
-    pub session: Option<Box<str>>,
     /// All claims.
-    pub claims: Map<String, Value>,
+    pub claims: Claims,
     /// The issuer's names for claims.
     pub aliases: Arc<[(String, Vec<ClaimPath>)]>,
     /// The identity headers for backends, ready to be cloned into a request.
     pub headers: Box<[(HeaderName, HeaderValue)]>,
     /// What limits count this caller by.
     pub keys: LimitKeys,
-    /// What revocations know the token by.
-    pub marks: Marks,
+    /// What revocations know the token by, once somebody has asked.
+    pub marks: OnceLock<Box<Marks>>,
+}
+
+/// All claims of a token, as text: read into a tree when a rule first asks, which for most tokens is
+/// never. A tree takes several times the memory, and there may be a hundred thousand tokens.
+#[derive(Debug)]
+pub struct Claims {
+    text: Box<[u8]>,
+    tree: OnceLock<Map<String, Value>>,
+}
+
+impl Claims {
+    /// The claims that `text`, a JSON object, says. What it was read as is at hand until
+    /// [`forget`](Self::forget).
+    #[must_use]
+    pub fn new(text: Box<[u8]>, tree: Map<String, Value>) -> Self {
+        Self { text, tree: tree.into() }
+    }
+
+    /// The claims.
+    #[must_use]
+    pub fn read(&self) -> &Map<String, Value> {
+        // It was read once, when the token was verified.
+        self.tree.get_or_init(|| serde_json::from_slice(&self.text).unwrap_or_default())
+    }
+
+    /// Keeps only the text.
+    pub fn forget(&mut self) {
+        self.tree.take();
+    }
 }
 
 /// Hashes that stand for a caller in limiters. The issuer is part of each (OIDC Core §5.7).
@@ -117,18 +142,18 @@ impl Identity {
     /// Whether the token grants `scope`, by itself or through `implies`.
     #[must_use]
     pub fn has_scope(&self, scope: &str) -> bool {
-        self.granted.iter().any(|granted| **granted == *scope)
+        self.scopes.iter().chain(&self.implied).any(|granted| **granted == *scope)
     }
 
     /// The claim called `name`: an alias of the issuer, else a dotted path. Null is absent.
     #[must_use]
     pub fn claim(&self, name: &str) -> Option<&Value> {
+        let claims = self.claims.read();
         match self.aliases.iter().find(|(alias, _)| alias == name) {
             Some((_, paths)) => {
-                paths.iter().find_map(|path| walk(&self.claims, path.0.iter().map(String::as_str)))
+                paths.iter().find_map(|path| walk(claims, path.0.iter().map(String::as_str)))
             }
-            None => walk(&self.claims, [name].into_iter())
-                .or_else(|| walk(&self.claims, name.split('.'))),
+            None => walk(claims, [name].into_iter()).or_else(|| walk(claims, name.split('.'))),
         }
     }
 }

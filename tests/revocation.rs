@@ -119,6 +119,7 @@ revocation: {{}}
     );
     let t = Harness::start(&yaml).await;
     let bare = t.token().without("jti").without("client_id").sign();
+    let others = other.token().scope("orders:read").sign();
     for order in [
         json!({ "jti": "x", "issuer": "main" }),
         json!({ "session": "x", "issuer": "main" }),
@@ -132,7 +133,7 @@ revocation: {{}}
     t.is_accepted(&t.token().claim("jti", "j1").sign()).await;
     t.is_refused(&other.token().scope("orders:read").claim("jti", "j1").claim("sub", "x").sign())
         .await;
-    t.is_refused(&other.token().scope("orders:read").sign()).await;
+    t.is_refused(&others).await;
     // With two issuers an order that names none is nobody's.
     assert_eq!(t.revoke(json!({ "subject": "alice" })).await.status(), 422);
     assert_eq!(t.revoke(json!({ "subject": "alice", "issuer": "mian" })).await.status(), 422);

@@ -242,6 +242,12 @@ async fn bodies_over_the_limit_are_413_however_they_are_framed() {
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}{chunk}0\r\n\r\n"
     );
     assert_eq!(statuses(&t, request).await, [413]);
+    // What follows a body that is given up is never read as a request.
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}{chunk}\
+         GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    );
+    assert_eq!(statuses(&t, request).await, [413]);
     t.backend.saw_nothing();
     assert_eq!(t.call("POST", "/").body(vec![b'x'; 1024]).send().await.status(), 200);
 }

@@ -25,6 +25,7 @@ use crate::config::{self, ClientProof, IdentityHeader, KeySource, Problem};
 use crate::identity::Identity;
 use crate::record::metrics::Metrics;
 use crate::rejection::{Rejection, TokenFault};
+use crate::revoke::Marks;
 
 /// An authorization server whose tokens are accepted: its settings and its keys.
 #[derive(Debug)]
@@ -176,6 +177,11 @@ impl Issuer {
         self.reading.names().find(iss).is_some()
     }
 
+    /// What revocations know a token of this issuer by, hashed when somebody first asks.
+    pub(super) fn marks<'i>(&self, identity: &'i Identity) -> &'i Marks {
+        identity.marks.get_or_init(|| Box::new(self.reading.marks(identity.claims.read())))
+    }
+
     /// The clock skew that is allowed.
     pub(super) fn leeway(&self) -> Duration {
         self.config.leeway
@@ -221,14 +227,14 @@ impl Issuer {
     ) -> Result<(Identity, u64), Rejection> {
         let generation = self.check_signature(&jws, now, Some(turnstile)).await?;
         // From here on the claims are the issuer's own words.
-        let identity = self.read(&jws, now).map_err(Rejection::Token)?;
+        let identity = self.read(jws, now).map_err(Rejection::Token)?;
         Ok((identity, generation))
     }
 
-    fn read(&self, jws: &Jws<'_>, now: Now) -> Result<Identity, TokenFault> {
+    fn read(&self, jws: Jws<'_>, now: Now) -> Result<Identity, TokenFault> {
         let claims = jws.claims()?;
         let window = self.checks.check(&jws.header, &claims, now.unix)?;
-        self.reading.identity(claims, window)
+        self.reading.identity(jws.payload, claims, window)
     }
 
     /// Checks a signature, of a request's token behind its `turnstile`; returns the generation of

@@ -122,7 +122,8 @@ impl Authenticator {
             None => self.verify(credentials.token()?, hash, now).await?,
         };
         // TX-01: asked of every token, remembered or not.
-        if self.revocations.refuses(&hash, &good.identity.marks, now.unix) {
+        let marks = || good.issuer.marks(&good.identity);
+        if self.revocations.refuses(&hash, marks, now.unix) {
             return Err(good.issuer.tally().refuse(TokenFault::Revoked));
         }
         if !good.is_answered && good.issuer.wants_answer(scrutiny) {

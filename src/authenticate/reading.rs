@@ -1,7 +1,7 @@
 //! From verified claims to an [`Identity`].
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::digest::{Context, SHA256, digest};
 use serde_json::{Map, Value};
@@ -11,9 +11,9 @@ use super::headers;
 use super::kinds::{Kinds, Said};
 use super::names::{Named, Names};
 use super::presets::{Path, Preset, RoleForm, ScopeForm};
-use super::values::{first, list, of_tenant, optional, text};
+use super::values::{self, first, list, of_tenant, optional};
 use crate::config::{self, ClaimPath, IdentityHeader};
-use crate::identity::{Identity, Kind, LimitKeys, walk};
+use crate::identity::{Claims, Identity, Kind, LimitKeys, walk};
 use crate::rejection::TokenFault;
 use crate::revoke::{Marks, Names as Told};
 
@@ -94,17 +94,20 @@ impl Reading {
     }
 
     /// What the claims of a verified token say.
+    ///
+    /// `text` is what they were read from.
     pub(super) fn identity(
         &self,
+        text: Vec<u8>,
         claims: Map<String, Value>,
         window: Window,
     ) -> Result<Identity, TokenFault> {
         let named = self.named(&claims)?;
-        let client = text(&claims, &self.client)?;
+        let client = values::text(&claims, &self.client)?;
         if self.needs_client && client.is_none() {
             return Err(TokenFault::WrongTokenType);
         }
-        let subject = text(&claims, &self.subject)?;
+        let subject = values::text(&claims, &self.subject)?;
         let (kind, _) = self.kinds.of(Said {
             claims: &claims,
             client: client.as_deref(),
@@ -116,7 +119,6 @@ impl Reading {
             kind != Kind::Client && client.as_ref().is_none_or(|client| client != subject)
         });
         let keys = limit_keys(&named.url, client.as_deref(), person.as_deref(), subject.as_deref());
-        let marks = self.marks(&claims, subject.as_deref(), client.as_deref());
         let scopes = self.scopes(&claims);
         let mut identity = Identity {
             issuer: Arc::clone(&self.issuer),
@@ -124,7 +126,7 @@ impl Reading {
             subject: person,
             client,
             kind,
-            granted: self.grant(&scopes),
+            implied: self.implied(&scopes),
             scopes,
             roles: self.roles(&claims, tenant.as_deref()),
             groups: self.groups(&claims),
@@ -135,32 +137,32 @@ impl Reading {
             expires: window.expires,
             not_before: window.not_before,
             jti_hash: optional(&claims, &self.token_id).as_deref().map(short_hash),
-            token_id: optional(&claims, &self.token_id),
-            session: optional(&claims, &self.session),
-            claims,
+            claims: Claims::new(text.into(), claims),
             aliases: Arc::clone(&self.aliases),
             headers: Box::default(),
             keys,
-            marks,
+            marks: OnceLock::new(),
         };
         identity.headers = headers::headers(&self.headers, &identity);
+        identity.claims.forget();
         Ok(identity)
     }
 
     /// What revocations know the token by. They name the issuer as it is configured, so its tenants
     /// and spellings are one here: to revoke too much is the lesser harm.
-    fn marks(
-        &self,
-        claims: &Map<String, Value>,
-        subject: Option<&str>,
-        client: Option<&str>,
-    ) -> Marks {
+    pub(super) fn marks(&self, claims: &Map<String, Value>) -> Marks {
+        let (subject, client) = (optional(claims, &self.subject), optional(claims, &self.client));
         let (token_id, session) =
             (optional(claims, &self.token_id), optional(claims, &self.session));
         Marks::of(
             self.names.url(),
             claims,
-            Told { token_id: token_id.as_deref(), session: session.as_deref(), subject, client },
+            Told {
+                token_id: token_id.as_deref(),
+                session: session.as_deref(),
+                subject: subject.as_deref(),
+                client: client.as_deref(),
+            },
         )
     }
 
@@ -200,18 +202,16 @@ impl Reading {
         }
     }
 
-    /// The scopes and all that they imply, each once.
-    fn grant(&self, scopes: &[Box<str>]) -> Box<[Box<str>]> {
-        let mut granted: Vec<Box<str>> = Vec::with_capacity(scopes.len());
-        for scope in scopes {
-            let implied = self.implied.get(&**scope).into_iter().flatten().map(String::as_str);
-            for scope in std::iter::once(&**scope).chain(implied) {
-                if !granted.iter().any(|known| **known == *scope) {
-                    granted.push(scope.into());
-                }
+    /// The scopes that these imply and that are not among them, each once.
+    fn implied(&self, scopes: &[Box<str>]) -> Box<[Box<str>]> {
+        let mut implied: Vec<Box<str>> = Vec::new();
+        let narrower = scopes.iter().filter_map(|scope| self.implied.get(&**scope)).flatten();
+        for scope in narrower {
+            if !scopes.iter().chain(&implied).any(|known| **known == **scope) {
+                implied.push(scope.as_str().into());
             }
         }
-        granted.into()
+        implied.into()
     }
 
     /// Whom the token speaks for, and the rule that says so.

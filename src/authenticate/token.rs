@@ -30,7 +30,7 @@ pub(super) struct Jws<'t> {
     pub(super) header: Header,
     iss: Option<String>,
     /// The second segment, decoded.
-    payload: Vec<u8>,
+    pub(super) payload: Vec<u8>,
     /// What the signature is over: the first two segments with the dot between them.
     pub(super) signed: &'t [u8],
     /// The third segment, decoded.

@@ -141,7 +141,16 @@ where
 
     /// Lets hyper end the connection, which it does at once if it is between two requests. If it
     /// is not, as while it still receives a body that is already answered, it ends after that.
+    ///
+    /// hyper gets a turn before, in which it ends what it must not go on with: behind a body that
+    /// was given up, the rest of that body would be read as the next request.
     fn rest(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if let Poll::Ready(result) = Pin::new(&mut self.connection).poll(cx) {
+            return Poll::Ready(End::Finished(result));
+        }
+        if !self.should_rest() {
+            return Poll::Pending;
+        }
         self.activity.keep(true);
         self.finish();
         let ended = Pin::new(&mut self.connection).poll(cx);

@@ -31,13 +31,13 @@ pub(super) fn judge(
 ) -> Result<Judged, TokenFault> {
     check_issuer(issuer, local, &claims)?;
     if let Some(local) = local {
-        complete(&mut claims, &local.claims);
+        complete(&mut claims, local.claims.read());
     }
     let window = issuer.checks().check_answer(&claims, now.unix)?;
     let exp = claims::date(&claims, "exp")?;
     let identity = match local {
         Some(local) => Arc::clone(local),
-        None => Arc::new(issuer.reading().identity(claims, window)?),
+        None => Arc::new(issuer.reading().identity(text_of(&claims), claims, window)?),
     };
     Ok(Judged { identity, exp })
 }
@@ -56,6 +56,11 @@ fn check_issuer(
         return Err(TokenFault::UnknownIssuer);
     }
     Ok(())
+}
+
+fn text_of(claims: &Map<String, Value>) -> Vec<u8> {
+    // Writing a tree that was read cannot fail.
+    serde_json::to_vec(claims).unwrap_or_default()
 }
 
 fn complete(claims: &mut Map<String, Value>, own: &Map<String, Value>) {

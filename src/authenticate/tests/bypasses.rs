@@ -30,7 +30,7 @@ async fn no_scope_claim_is_no_scope() {
         let claims = claims.replacen('{', &format!(r#"{{"scope":{scope},"#), 1);
         let token = signer.raw(r#"{"alg":"ES256","kid":"k1"}"#, claims.as_bytes());
         let identity = world.identify(&token).await.unwrap();
-        assert!(identity.granted.is_empty(), "{scope}");
+        assert!(identity.scopes.is_empty() && identity.implied.is_empty(), "{scope}");
     }
 }
 

@@ -127,7 +127,7 @@ async fn implied_scopes_are_granted_through_any_number_of_steps() {
     for scope in ["admin", "write", "read", "list", "other"] {
         assert!(found.has_scope(scope), "{scope}");
     }
-    assert_eq!(found.granted.len(), 5);
+    assert_eq!(found.scopes.len() + found.implied.len(), 5);
     assert!(!identity(implies, json!({"scope": "read"})).await.has_scope("write"));
 }
 

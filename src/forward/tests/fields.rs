@@ -1,13 +1,13 @@
 //! What a backend sees of a request's fields.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use http_body::Frame;
 use serde_json::Map;
 
 use super::*;
-use crate::identity::{Identity, Kind, LimitKeys};
-use crate::revoke::{Marks, Names};
+use crate::identity::{Claims, Identity, Kind, LimitKeys};
 
 /// The head that a backend sees.
 async fn head(request: Request<Script>, change: impl FnOnce(&mut Outgoing<'_>)) -> String {
@@ -32,7 +32,7 @@ fn identity() -> &'static Identity {
         client: None,
         kind: Kind::User,
         scopes: [].into(),
-        granted: [].into(),
+        implied: [].into(),
         roles: [].into(),
         groups: [].into(),
         are_groups_known: true,
@@ -41,14 +41,12 @@ fn identity() -> &'static Identity {
         auth_time: None,
         expires: Duration::MAX,
         not_before: Duration::ZERO,
-        token_id: None,
         jti_hash: None,
-        session: None,
-        claims: Map::new(),
+        claims: Claims::new(Box::default(), Map::new()),
         aliases: [].into(),
         headers: [header("x-auth-subject", "alice"), header("x-auth-kind", "user")].into(),
         keys: LimitKeys { client: 0, user: 0 },
-        marks: Marks::of("https://id.example", &Map::new(), Names::default()),
+        marks: OnceLock::new(),
     };
     Box::leak(Box::new(identity))
 }
