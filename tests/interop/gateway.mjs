@@ -25,12 +25,16 @@ export async function startBackend() {
   return { url: `http://127.0.0.1:${server.address().port}`, seen, close };
 }
 
-/** Starts `scopegate serve` with the policy that `write` makes of the two addresses it gets. */
-export async function startGateway(binary, write) {
+/**
+ * Starts `scopegate serve` with the policy that `write` makes of the two addresses it gets; `files`
+ * are put beside it.
+ */
+export async function startGateway(binary, write, files = {}) {
   const [listen, admin] = [await freeAddress(), await freeAddress()];
   const folder = await mkdtemp(join(tmpdir(), 'scopegate-interop-'));
   const file = join(folder, 'gateway.yaml');
-  await writeFile(file, write({ listen, admin }));
+  const beside = Object.entries({ ...files, 'gateway.yaml': write({ listen, admin }) });
+  for (const [name, text] of beside) await writeFile(join(folder, name), text);
   const child = spawn(binary, ['serve', '--config', file], { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
@@ -66,7 +70,7 @@ async function ready(url, ended) {
 }
 
 /** An address that was free a moment ago. */
-async function freeAddress() {
+export async function freeAddress() {
   const server = createServer();
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -11,9 +11,14 @@ const { default: Provider } = await import('oidc-provider');
 /** The API that the gateway guards, and another one. */
 export const API = 'http://api.test/';
 export const OTHER_API = 'http://other.test/';
+/** The same, but with opaque tokens, which only the provider can read. */
+export const OPAQUE_API = 'http://opaque.test/';
 export const REDIRECT = 'http://127.0.0.1:9/callback';
 export const MACHINE = { client_id: 'nightly', client_secret: 'nightly-secret' };
 export const WEB = 'web-app';
+/** Who asks about tokens: with characters that Basic must encode, and with a key instead. */
+export const GATEWAY = { client_id: 'gate+way:1', client_secret: 'p@ss:w/o% +&=' };
+export const GATEWAY_BY_KEY = 'gateway-by-key';
 
 const SCOPES = 'orders:read orders:write';
 
@@ -24,19 +29,22 @@ export function newKey(kid) {
 }
 
 /**
- * Starts a provider; the first key signs, all are published. `port` 0 takes a free one. `fetches`
- * counts requests for the key set.
+ * Starts a provider; the first key signs, all are published. `port` 0 takes a free one. `logoutUrl`
+ * is told of sessions that end, `gatewayKey` is the public key of the gateway that has one. `counts`
+ * are the requests for the key set and the questions about tokens.
  */
-export async function startProvider({ port = 0, keys }) {
+export async function startProvider({ port = 0, keys, logoutUrl, gatewayKey }) {
   const server = createServer();
   server.listen(port, '127.0.0.1');
   await once(server, 'listening');
   const url = `http://127.0.0.1:${server.address().port}`;
-  const provider = new Provider(url, configuration(keys));
+  const provider = new Provider(url, configuration(keys, { logoutUrl, gatewayKey }));
   const answer = provider.callback();
-  const counts = { keys: 0 };
+  provider.on('backchannel.error', (_, error) => console.error('a logout was not delivered:', error));
+  const counts = { keys: 0, introspections: 0 };
   server.on('request', (request, response) => {
     if (request.url === '/jwks') counts.keys += 1;
+    if (request.url === '/token/introspection') counts.introspections += 1;
     // A client must not find a connection to a provider that is no more.
     response.shouldKeepAlive = false;
     if (request.url.startsWith('/interaction/')) {
@@ -55,11 +63,14 @@ async function close(server) {
   await closed;
 }
 
-function configuration(keys) {
+function configuration(keys, { logoutUrl, gatewayKey }) {
   return {
     jwks: { keys },
     scopes: ['openid'],
     cookies: { keys: ['interop'] },
+    // As it is, but it may reach loopback, where the gateway is.
+    fetch: (url, { dispatcher, ...options }) => fetch(url, options),
+    clientDefaults: { id_token_signed_response_alg: 'ES256', introspection_signed_response_alg: 'ES256' },
     clients: [
       {
         ...MACHINE,
@@ -67,16 +78,18 @@ function configuration(keys) {
         response_types: [],
         redirect_uris: [],
         token_endpoint_auth_method: 'client_secret_basic',
-        id_token_signed_response_alg: 'ES256',
       },
       {
         client_id: WEB,
-        grant_types: ['authorization_code'],
+        grant_types: ['authorization_code', 'refresh_token'],
         response_types: ['code'],
         redirect_uris: [REDIRECT],
+        post_logout_redirect_uris: [REDIRECT],
         token_endpoint_auth_method: 'none',
-        id_token_signed_response_alg: 'ES256',
+        ...(logoutUrl && { backchannel_logout_uri: logoutUrl, backchannel_logout_session_required: true }),
       },
+      { ...GATEWAY, ...ASKS_ONLY, token_endpoint_auth_method: 'client_secret_basic' },
+      ...(gatewayKey ? [byKey(gatewayKey)] : []),
     ],
     findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
     interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
@@ -87,12 +100,17 @@ function configuration(keys) {
         accountId: ctx.oidc.session.accountId,
       });
       grant.addOIDCScope('openid');
-      for (const resource of [API, OTHER_API]) grant.addResourceScope(resource, SCOPES);
+      for (const resource of [API, OTHER_API, OPAQUE_API]) grant.addResourceScope(resource, SCOPES);
       await grant.save();
       return grant;
     },
+    issueRefreshToken: (_, client) => client.grantTypeAllowed('refresh_token'),
     features: {
       devInteractions: { enabled: false },
+      introspection: { enabled: true },
+      jwtIntrospection: { enabled: true },
+      revocation: { enabled: true },
+      backchannelLogout: { enabled: true },
       clientCredentials: { enabled: true },
       resourceIndicators: {
         enabled: true,
@@ -103,14 +121,27 @@ function configuration(keys) {
           scope: SCOPES,
           audience: resource,
           accessTokenTTL: 600,
-          accessTokenFormat: 'jwt',
-          jwt: { sign: { alg: 'ES256' } },
+          ...(resource === OPAQUE_API ? { accessTokenFormat: 'opaque' } : SIGNED),
         }),
       },
     },
     ttl: { AccessToken: 600, ClientCredentials: 600, Grant: 600, IdToken: 600, Interaction: 600, Session: 600 },
   };
 }
+
+function byKey(key) {
+  return {
+    client_id: GATEWAY_BY_KEY,
+    ...ASKS_ONLY,
+    token_endpoint_auth_method: 'private_key_jwt',
+    token_endpoint_auth_signing_alg: 'ES256',
+    jwks: { keys: [key] },
+  };
+}
+
+const ASKS_ONLY = { grant_types: [], response_types: [], redirect_uris: [] };
+
+const SIGNED = { accessTokenFormat: 'jwt', jwt: { sign: { alg: 'ES256' } } };
 
 /** The login page: nobody but alice ever comes. */
 async function signIn(provider, request, response) {

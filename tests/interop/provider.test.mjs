@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
+import { decode } from './calls.mjs';
 import { API, OTHER_API, newKey, startProvider } from './provider.mjs';
-import { decode, machineToken, personTokens } from './tokens.mjs';
+import { machineToken, personTokens } from './tokens.mjs';
 
 let provider;
 before(async () => { provider = await startProvider({ keys: [newKey('one')] }); });

@@ -42,6 +42,20 @@ async fn what_is_not_an_answer_is_no_answer() {
     assert_eq!(t.questions("invalid").await, t.asked() as f64);
 }
 
+/// AZ-07: oidc-provider's answers about machines' tokens name no subject. What has a session is no
+/// machine's all the same, and nobody knows whose.
+#[tokio::test]
+async fn an_answer_without_a_subject_is_a_machines_where_the_preset_says_so() {
+    for (session, kind) in [(json!(null), "client"), (json!("s1"), "unknown")] {
+        let t = Harness::introspecting("preset: oidc-provider").await;
+        t.knows(&json!({ "sub": null, "username": null, "client_id": "nightly", "sid": session }));
+        assert_eq!(t.with_opaque().await.status(), 200);
+        let seen = t.backend.saw_one();
+        assert_eq!(seen.headers["x-auth-kind"], kind);
+        assert_eq!(seen.headers["x-auth-client"], "nightly");
+    }
+}
+
 /// IN-04: statuses other than 200, ours to solve and not the caller's.
 #[tokio::test]
 async fn an_endpoint_in_trouble_is_not_the_callers_fault() {

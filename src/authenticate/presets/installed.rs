@@ -57,11 +57,12 @@ pub(super) const PRESETS: &[Preset] = &[
         else_user: true,
         ..COMMON
     },
+    // The `sub` of a machine's JWT is its client; answers of introspection about one have no `sub`.
     Preset {
         name: "oidc-provider",
         header_types: &["at+jwt"],
         strangers: STRANGERS,
-        kinds: &[SUBJECT_IS_CLIENT],
+        kinds: &[NO_SUBJECT, SUBJECT_IS_CLIENT],
         else_user: true,
         ..COMMON
     },
