@@ -248,7 +248,8 @@ pub(crate) static CODES: &[Code] = &[
         "a preset for another issuer",
         "Some presets are right for certain issuers and dangerous for others: `google-id` accepts \
          ID tokens, because Google makes no other JWTs for people, and tokens of Okta's org \
-         authorization server are signed with keys that are not published.",
+         authorization server are signed with keys that are not published. The presets of social \
+         providers accept the tokens of one app: `audience` is the id in `client_id`.",
         "issuers:\n  main: { url: \"https://acme.okta.com\", audience: api, preset: okta }",
         "issuers:\n  main: { url: \"https://acme.okta.com/oauth2/default\", audience: api, preset: okta }",
     ),
