@@ -132,6 +132,11 @@ impl Introspector {
         self.settings.endpoint.is_none().then(|| Arc::clone(&self.endpoint))
     }
 
+    /// Whether it is known where to ask.
+    pub(super) fn is_placed(&self) -> bool {
+        self.endpoint.0.load().is_some()
+    }
+
     /// Where to ask, waiting for the first reading of the metadata if it is under way.
     async fn endpoint(&self, issuer: &Issuer) -> Result<Arc<String>, Fault> {
         if self.endpoint.0.load().is_none() {
