@@ -23,7 +23,6 @@ pub struct Published {
 ///
 /// # Errors
 /// E041 if metadata or keys cannot be fetched or used, E042 or E043 if a file cannot.
-#[expect(clippy::result_large_err, reason = "made once per issuer and command")]
 pub async fn published(config: &config::Issuer, clock: &Clock) -> Result<Published, Problem> {
     let issuer = Arc::new(Issuer::new(config, &[], clock, &Metrics::default())?);
     let Some(place) = issuer.place() else { return Ok(Published::default()) };

@@ -84,8 +84,9 @@ impl Social {
         Self { t, provider, of }
     }
 
-    fn says(&self, status: u16, body: impl ToString) {
-        self.provider.reply(Reply { status, body: body.to_string().into(), ..Reply::default() });
+    fn says(&self, status: u16, body: impl Into<String>) {
+        let body = body.into().into();
+        self.provider.reply(Reply { status, body, ..Reply::default() });
     }
 
     async fn post(&self, path: &str, token: &str) -> Answer {
@@ -95,7 +96,7 @@ impl Social {
 
     /// A token of which this is said passes where any may; returns what the backend was told.
     async fn passes(&self, token: &str, said: &Value) -> Seen {
-        self.says(200, said);
+        self.says(200, said.to_string());
         let answer = self.post("/any", token).await;
         assert_eq!(answer.status(), 200, "{}: {}", self.of.example, self.t.line(&answer).await);
         self.t.backend.saw_one()
@@ -192,7 +193,7 @@ async fn tokens_of_another_app_are_refused() {
             .filter(|app| *app != of.app)
             .enumerate()
         {
-            t.says(200, of.person(app));
+            t.says(200, of.person(app).to_string());
             let token = format!("{}{at}", of.token);
             // An empty id is no id at Facebook: nothing is known.
             let (status, reason) = match (of.example, app) {
@@ -206,7 +207,7 @@ async fn tokens_of_another_app_are_refused() {
     for (at, member) in ["aud", "azp"].into_iter().enumerate() {
         let mut said = GOOGLE.person(GOOGLE.app);
         said[member] = "other.apps.googleusercontent.com".into();
-        t.says(200, said);
+        t.says(200, said.to_string());
         t.refuses("/any", &format!("{}{at}", GOOGLE.token), 401, "wrong_audience").await;
     }
 }
@@ -312,7 +313,7 @@ async fn service_accounts_are_machines() {
     // The example wants a verified address.
     let strict = Social::start(GOOGLE).await;
     said["email_verified"] = "false".into();
-    strict.says(200, said);
+    strict.says(200, said.to_string());
     strict.refuses("/any", GOOGLE.token, 401, "wrong_token_type").await;
 }
 
@@ -327,7 +328,7 @@ async fn tokens_end_when_the_provider_says() {
             "facebook" => said["data"]["expires_at"] = (unix_now() - 60).into(),
             _ => said["exp"] = (unix_now() - 60).to_string().into(),
         }
-        t.says(200, said);
+        t.says(200, said.to_string());
         t.refuses("/any", of.token, 401, "token_expired").await;
     }
 }

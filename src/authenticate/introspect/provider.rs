@@ -68,8 +68,8 @@ impl Adapter {
         let members = json::object(&document.body).ok_or(Fault::Invalid(NO_OBJECT))?;
         let answer = match &self.api {
             Api::Facebook(_) => facebook::answer(members)?,
-            Api::GitHub(_) => github::answer(document.status, members)?,
-            Api::Google => google::answer(document.status, members)?,
+            Api::GitHub(_) => github::answer(document.status, &members)?,
+            Api::Google => google::answer(document.status, &members)?,
         };
         Ok(match answer {
             Answer::Active(claims) if !self.is_ours(&claims) => Answer::OfAnother,

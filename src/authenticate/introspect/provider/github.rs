@@ -22,7 +22,7 @@ pub(super) fn question(endpoint: &str, credentials: &HeaderValue, token: &str) -
 }
 
 /// The answer echoes the token, so only what is needed of it is taken.
-pub(super) fn answer(status: StatusCode, members: Map<String, Value>) -> Result<Answer, Fault> {
+pub(super) fn answer(status: StatusCode, members: &Map<String, Value>) -> Result<Answer, Fault> {
     if status != StatusCode::OK {
         // A page of something else at that address is no word of GitHub's.
         let is_said = members.get("message").is_some_and(Value::is_string);

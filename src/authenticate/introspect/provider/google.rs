@@ -22,7 +22,7 @@ pub(super) fn question(endpoint: &str, token: &str) -> Question {
 }
 
 /// Numbers and truth values are written as text.
-pub(super) fn answer(status: StatusCode, members: Map<String, Value>) -> Result<Answer, Fault> {
+pub(super) fn answer(status: StatusCode, members: &Map<String, Value>) -> Result<Answer, Fault> {
     if status != StatusCode::OK {
         let is_said = members.get("error").and_then(Value::as_str) == Some("invalid_token");
         return if is_said { Ok(Answer::Inactive) } else { Err(Fault::Status(status)) };
@@ -30,7 +30,7 @@ pub(super) fn answer(status: StatusCode, members: Map<String, Value>) -> Result<
     let exp = members.get("exp").and_then(number);
     let exp = exp.ok_or(Fault::Invalid("it does not say when the token ends"))?;
     let mut claims = Map::new();
-    copy(&mut claims, &members, &["access_type", "aud", "azp", "email", "hd", "scope", "sub"]);
+    copy(&mut claims, members, &["access_type", "aud", "azp", "email", "hd", "scope", "sub"]);
     claims.insert("exp".to_owned(), exp.into());
     if let Some(presenter) = members.get("azp") {
         claims.insert("client_id".to_owned(), presenter.clone());
