@@ -2,6 +2,7 @@
 
 mod broken;
 mod check;
+mod online;
 mod schema;
 mod serving;
 mod token;

@@ -33,6 +33,8 @@ pub(super) struct Fetcher {
     time_limit: Duration,
     /// Of a body, in bytes.
     size_limit: usize,
+    /// Whether connections are kept, so that one may end just when something is asked on it.
+    keeps: bool,
 }
 
 /// A form to be posted. It holds secrets, so it cannot be written out.
@@ -44,9 +46,25 @@ pub(super) struct Form {
     pub(super) accept: &'static str,
 }
 
+/// A question in a form of its own. It holds secrets, so it cannot be written out.
+pub(super) struct Question {
+    pub(super) method: Method,
+    /// With the query, which may hold secrets.
+    pub(super) url: String,
+    pub(super) authorization: Option<HeaderValue>,
+    /// The media type that is wanted.
+    pub(super) accept: &'static str,
+    /// The media type of the body, and the body.
+    pub(super) body: Option<(&'static str, String)>,
+    /// The statuses beside 200 with which the question is answered.
+    pub(super) answers: &'static [StatusCode],
+}
+
 /// A document, and how long it may be kept (RFC 9111 §5.2.2.1), if the server says so.
 #[derive(Debug)]
 pub(super) struct Document {
+    /// 200, or another that answers the question.
+    pub(super) status: StatusCode,
     pub(super) body: Bytes,
     pub(super) max_age: Option<Duration>,
 }
@@ -142,6 +160,7 @@ impl Fetcher {
             insecure,
             time_limit: TIME_LIMIT,
             size_limit: MEBIBYTE,
+            keeps: false,
         }
     }
 
@@ -153,31 +172,52 @@ impl Fetcher {
         time_limit: Duration,
     ) -> Self {
         let (client, clock) = (client(many), clock.clone());
-        Self { client, clock, insecure, time_limit, size_limit: ANSWER_LIMIT }
+        Self { client, clock, insecure, time_limit, size_limit: ANSWER_LIMIT, keeps: many > 0 }
     }
 
     /// Fetches the document at `url`.
     pub(super) async fn get(&self, url: &str) -> Result<Document, Fault> {
         let request = Request::get(self.permitted(url)?).header(ACCEPT, "application/json");
-        self.within_limit(request, Bytes::new()).await
+        self.within_limit(request, Bytes::new(), &[]).await
     }
 
-    /// Posts a form to `url`. What is asked must be safe to ask twice: a question that met a
-    /// connection at its end is asked again.
+    /// Posts a form to `url`.
     pub(super) async fn post(&self, url: &str, form: Form) -> Result<Document, Fault> {
-        let mut request = Request::post(self.permitted(url)?)
-            .header(ACCEPT, form.accept)
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-        if let Some(credentials) = form.authorization {
+        let Form { fields, authorization, accept } = form;
+        self.ask(Question {
+            method: Method::POST,
+            url: url.to_owned(),
+            authorization,
+            accept,
+            body: Some((FORM, fields)),
+            answers: &[],
+        })
+        .await
+    }
+
+    /// Asks something. It must be safe to ask twice: a question that met a connection at its end is
+    /// asked again.
+    pub(super) async fn ask(&self, question: Question) -> Result<Document, Fault> {
+        let mut request = Request::builder()
+            .method(question.method)
+            .uri(self.permitted(&question.url)?)
+            .header(ACCEPT, question.accept);
+        if let Some(credentials) = question.authorization {
             request = request.header(AUTHORIZATION, credentials);
         }
-        self.within_limit(request, form.fields.into()).await
+        let mut bytes = Bytes::new();
+        if let Some((media_type, body)) = question.body {
+            request = request.header(CONTENT_TYPE, media_type);
+            bytes = body.into();
+        }
+        self.within_limit(request, bytes, question.answers).await
     }
 
     async fn within_limit(
         &self,
         request: request::Builder,
         body: Bytes,
+        answers: &[StatusCode],
     ) -> Result<Document, Fault> {
         let request = request
             .header(ACCEPT_ENCODING, "identity")
@@ -185,7 +225,7 @@ impl Fetcher {
             .body(Full::new(body))
             .map_err(|_| Fault::Invalid(BAD_URL))?;
         tokio::select! {
-            result = self.exchange(request) => result,
+            result = self.exchange(request, answers) => result,
             () = self.clock.sleep(self.time_limit) => Err(Fault::Timeout(self.time_limit)),
         }
     }
@@ -205,8 +245,12 @@ impl Fetcher {
         }
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Document, Fault> {
-        let again = (request.method() == Method::POST).then(|| request.clone());
+    async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+        answers: &[StatusCode],
+    ) -> Result<Document, Fault> {
+        let again = self.keeps.then(|| request.clone());
         let response = match (self.client.request(request).await, again) {
             (Err(error), Some(again)) if is_broken_off(&error) => self.client.request(again).await,
             (result, _) => result,
@@ -216,13 +260,13 @@ impl Fetcher {
         if status.is_redirection() {
             return Err(Fault::Redirect);
         }
-        if status != StatusCode::OK {
+        if status != StatusCode::OK && !answers.contains(&status) {
             return Err(Fault::Status(status));
         }
         let max_age = max_age(response.headers());
         let body = Limited::new(response.into_body(), self.size_limit).collect().await;
         match body {
-            Ok(body) => Ok(Document { body: body.to_bytes(), max_age }),
+            Ok(body) => Ok(Document { status, body: body.to_bytes(), max_age }),
             Err(error) if error.is::<LengthLimitError>() => Err(Fault::TooLarge(self.size_limit)),
             Err(_) => Err(Fault::Invalid("the answer breaks off")),
         }
@@ -307,6 +351,9 @@ static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
         .with_root_certificates(roots)
         .with_no_client_auth()
 });
+
+/// How forms are called.
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 
 const BAD_URL: &str = "its URL is not one of https";
 

@@ -131,7 +131,7 @@ impl Issuer {
     }
 
     /// Where to fetch keys or the name of an endpoint; `None` if neither is to be fetched.
-    fn place(&self) -> Option<Place> {
+    pub(super) fn place(&self) -> Option<Place> {
         if needs_nothing(&self.config) {
             return None;
         }
@@ -144,7 +144,7 @@ impl Issuer {
     }
 
     /// What runs in the background. It shares the keyring, not the issuer, which it must not keep.
-    fn refresher(&self, place: Place) -> Refresher {
+    pub(super) fn refresher(&self, place: Place) -> Refresher {
         Refresher {
             keyring: Arc::clone(&self.keyring),
             fetcher: Fetcher::new(self.config.insecure, &self.keyring.clock),

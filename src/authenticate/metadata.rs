@@ -49,6 +49,14 @@ pub(super) fn introspection_endpoint(
     Ok(endpoint.to_owned())
 }
 
+/// The scopes that the metadata lists (RFC 8414 §2); `None` if it lists none, is not `issuer`'s, or
+/// cannot be read.
+pub(super) fn scopes_supported(document: &[u8], issuer: &str) -> Option<Vec<String>> {
+    let document = checked(document, issuer).ok()?;
+    let listed = document["scopes_supported"].as_array()?;
+    Some(listed.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+}
+
 /// The document, if it is `issuer`'s.
 fn checked(document: &[u8], issuer: &str) -> Result<Value, Fault> {
     let document: Value =

@@ -28,6 +28,7 @@ mod logout;
 mod metadata;
 mod names;
 mod presets;
+mod published;
 mod reading;
 mod refresh;
 mod tally;
@@ -44,6 +45,7 @@ pub use account::{Account, Field, account, is_called};
 pub use issuer::{Issuer, IssuerStatus};
 pub use logout::{Logout, LogoutFault, claimed_issuer};
 pub use presets::preset_names;
+pub use published::{Published, published};
 pub use verdicts::Verdicts;
 
 use std::sync::Arc;

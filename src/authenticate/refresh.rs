@@ -45,9 +45,9 @@ pub(super) enum Step {
 
 /// What failed.
 #[derive(Debug)]
-struct Failure {
-    step: Step,
-    fault: Fault,
+pub(super) struct Failure {
+    pub(super) step: Step,
+    pub(super) fault: Fault,
 }
 
 impl Refresher {
@@ -72,7 +72,7 @@ impl Refresher {
 
     /// One attempt, from the metadata on: the key set may have moved. Returns how long its outcome
     /// may be used.
-    async fn attempt(&self) -> Result<Duration, Failure> {
+    pub(super) async fn attempt(&self) -> Result<Duration, Failure> {
         let url = match &self.place {
             Place::Keys(url) => Some(url.clone()),
             Place::Metadata(urls) => self.discover(urls).await?,

@@ -1,24 +1,63 @@
 //! `scopegate check`: find mistakes and risky settings, say where and how to fix them.
 
+mod lifetime;
+mod online;
+mod scopes;
+
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Exit, Format, Global};
+use crate::clock::Clock;
 use crate::config::{Loaded, Variables, load, load_text};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Options {}
+#[command(after_help = EXAMPLES)]
+pub(super) struct Options {
+    /// Ask the issuers, too: fetch their metadata and keys, and look for the routes' scopes there
+    #[arg(long)]
+    online: bool,
+    /// With --online: a file with a sample token, whose lifetime is looked at; - is standard input
+    #[arg(long, value_name = "FILE", requires = "online")]
+    token: Option<PathBuf>,
+}
 
 pub(super) fn run(global: &Global, options: &Options) -> Exit {
-    let Options {} = options;
     let start = Instant::now();
-    let (name, loaded) = match configuration(global) {
+    let (name, mut loaded) = match configuration(global) {
         Ok(found) => found,
         Err(exit) => return exit,
     };
+    if options.online
+        && let Err(exit) = go_online(&name, &mut loaded, options.token.as_deref())
+    {
+        return exit;
+    }
     answer(&report(global, &name, &loaded, start.elapsed()));
     if loaded.problems.has_errors() { Exit::Problem } else { Exit::Fine }
+}
+
+/// Adds what the issuers and a sample token tell. A file with mistakes of its own asks nobody.
+fn go_online(name: &str, loaded: &mut Loaded, token: Option<&Path>) -> Result<(), Exit> {
+    if name == "-" && token == Some(Path::new("-")) {
+        complain("the configuration and the token cannot both be standard input", "name a file");
+        return Err(Exit::Usage);
+    }
+    let Some(config) = &loaded.config else { return Ok(()) };
+    let now = Clock::default().now().unix.as_secs().into();
+    let lifetime = token.map(|file| lifetime::problem(config, file, now)).transpose();
+    let lifetime = lifetime.map_err(|why| {
+        complain(&why, "`--token FILE` is a token that a configured issuer made");
+        Exit::Usage
+    })?;
+    let mut found = online::problems(config).map_err(|error| {
+        complain(&error.to_string(), "the issuers cannot be asked");
+        Exit::CannotStart
+    })?;
+    found.extend(lifetime.flatten());
+    loaded.add(found);
+    Ok(())
 }
 
 fn report(global: &Global, name: &str, loaded: &Loaded, took: Duration) -> String {
@@ -93,6 +132,12 @@ pub(super) fn complain(error: &str, help: &str) {
     let text = format!("error: {error}\nhelp: {help}\n");
     drop(std::io::stderr().lock().write_all(text.as_bytes()));
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  scopegate check
+  scopegate check --online                        # the issuers, as serve would ask them
+  scopegate check --online --token sample.jwt     # whether its issuer's tokens live long";
 
 #[cfg(test)]
 mod tests {

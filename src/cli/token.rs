@@ -1,6 +1,6 @@
 //! `scopegate token`: read a token, or have the demo's issuer make one.
 
-mod inspect;
+pub(super) mod inspect;
 mod mint;
 
 use std::io::Write;

@@ -248,7 +248,8 @@ pub(crate) static CODES: &[Code] = &[
         "a preset for another issuer",
         "Some presets are right for certain issuers and dangerous for others: `google-id` accepts \
          ID tokens, because Google makes no other JWTs for people, and tokens of Okta's org \
-         authorization server are signed with keys that are not published.",
+         authorization server are signed with keys that are not published. The presets of social \
+         providers accept the tokens of one app: `audience` is the id in `client_id`.",
         "issuers:\n  main: { url: \"https://acme.okta.com\", audience: api, preset: okta }",
         "issuers:\n  main: { url: \"https://acme.okta.com/oauth2/default\", audience: api, preset: okta }",
     ),
@@ -289,8 +290,11 @@ pub(crate) static CODES: &[Code] = &[
     ),
     code(
         "E041",
-        "the issuer calls itself by another name",
-        "The metadata's `issuer` must equal the configured URL exactly (RFC 8414 section 3.3), and \
+        "an issuer that cannot be used",
+        "Its metadata or keys cannot be fetched, or are no such thing, and until they are its tokens \
+         get 503. `scopegate check --online` fetches them as `serve` does, without redirects, over \
+         https, from this machine. Where the server calls itself by another name: the metadata's \
+         `issuer` must equal the configured URL exactly (RFC 8414 section 3.3), and \
          so must the `iss` of tokens. A trailing `/` matters: copy the server's value.",
         "issuer: https://id.example.com/realms/prod/",
         "issuer: https://id.example.com/realms/prod",
@@ -300,7 +304,7 @@ pub(crate) static CODES: &[Code] = &[
         "a key file that cannot be used",
         "A file named by `jwks` must be a JWK Set (RFC 7517 section 5) with a public key for one of \
          the issuer's algorithms. It is read at start and at each reload, relative to the file that \
-         names it; `scopegate check` does not open it.",
+         names it; `scopegate check` opens it with `--online` alone.",
         "jwks: private.pem",
         "jwks: keys.json",
     ),
@@ -309,8 +313,8 @@ pub(crate) static CODES: &[Code] = &[
         "a client key that cannot be used",
         "`client_key` is the PEM file of the private key with which the gateway signs its \
          assertions (RFC 7523): RSA of 2048 bits or more, P-256, P-384 or Ed25519. It is read at \
-         start and at each reload, relative to the file that names it; `scopegate check` does not \
-         open it.",
+         start and at each reload, relative to the file that names it; `scopegate check` opens it \
+         with `--online` alone.",
         "client_key: public.pem",
         "client_key: private.pem",
     ),
@@ -447,6 +451,16 @@ pub(crate) static CODES: &[Code] = &[
         "# scopegate: allow A120\n/hooks: { POST: { public: true } }",
     ),
     code(
+        "A130",
+        "a scope that no issuer lists",
+        "`scopegate check --online` compares the scopes of rules with `scopes_supported` in the \
+         issuers' metadata (RFC 8414 section 2). A scope that is not there may be misspelled: then \
+         nobody gets in. Servers may leave scopes out of the list; some list none but those of \
+         OpenID Connect.",
+        "/orders/**: { GET: orders:raed }",
+        "/orders/**: { GET: orders:read }",
+    ),
+    code(
         "A140",
         "the other slash leads to a weaker rule",
         "`/admin` and `/admin/` are different paths to the gateway but the same to many backends. \
@@ -470,6 +484,15 @@ pub(crate) static CODES: &[Code] = &[
          tokens, and revocations last at least that long.",
         "revocation: { store: revocations.redb }\nissuers:\n  main: { url: \"https://id.example.com\", audience: api }",
         "revocation: { store: revocations.redb }\nissuers:\n  main: { url: \"https://id.example.com\", audience: api, max_token_age: 1h }",
+    ),
+    code(
+        "A152",
+        "tokens that live long",
+        "A token can be used until it ends by whoever has a copy (RFC 9700 section 4.10). The sample \
+         that `scopegate check --online --token FILE` was given lives for more than an hour. Let the \
+         issuer make them shorter, or refuse old ones with `max_token_age`.",
+        "issuers:\n  main: { url: \"https://id.example.com\", audience: api }",
+        "issuers:\n  main: { url: \"https://id.example.com\", audience: api, max_token_age: 1h }",
     ),
     code(
         "A220",

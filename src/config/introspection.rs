@@ -2,8 +2,11 @@
 
 mod agreement;
 mod client;
+mod provider;
 
 pub(super) use agreement::check;
+pub(super) use client::secret;
+pub use provider::Provider;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,6 +28,8 @@ pub struct Introspection {
     pub client_id: String,
     /// How the gateway proves that it is that client.
     pub proof: ClientProof,
+    /// The provider that is asked in its own way instead of RFC 7662's.
+    pub provider: Option<Provider>,
     /// About which tokens the issuer is asked.
     pub tokens: Introspected,
     /// How long an answer about a good token is used, never past its `exp`. Default 60 s; 0 asks
@@ -43,6 +48,8 @@ pub struct Introspection {
 /// How a client proves who it is (RFC 6749 §2.3, RFC 7523 §2.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientProof {
+    /// Not as RFC 6749 has it: a [`Provider`] knows its own way.
+    Absent,
     /// `client_secret_basic`: id and secret in the `Authorization` field.
     Basic {
         /// The secret.
@@ -94,6 +101,9 @@ impl Introspection {
 /// The introspection of an issuer whose other keys are read already. An issuer that does not say
 /// its URL is known by its endpoint's, which no token can name.
 pub(super) fn introspection(reading: &mut Reading<'_>, fields: &Fields<'_>, issuer: &mut Issuer) {
+    if provider::read(reading, fields, issuer) {
+        return;
+    }
     let has_url = fields.key_at("url").is_some();
     let endpoint = fields.read(reading, "introspection", |r, node| endpoint(r, node, issuer));
     let client_id = fields.read(reading, "client_id", text);
@@ -120,7 +130,8 @@ fn settings(reading: &mut Reading<'_>, fields: &Fields<'_>, has_url: bool) -> In
     let mut settings = Introspection {
         endpoint: None,
         client_id: String::new(),
-        proof: ClientProof::Post(Secret::from(String::new())),
+        proof: ClientProof::Absent,
+        provider: None,
         tokens: if has_url { Introspected::Opaque } else { Introspected::Only },
         cache: Duration::from_secs(60),
         negative_cache: Duration::from_secs(5),

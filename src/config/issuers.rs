@@ -6,7 +6,7 @@ use http::Uri;
 use jsonwebtoken::Algorithm;
 
 use super::claims::{accept_typ, claim_paths, claims, marks, required};
-use super::language::{ALGORITHMS, ISSUER, LATER_PRESETS, PRESETS};
+use super::language::{ALGORITHMS, ISSUER, PRESETS};
 use super::reading::{Fault, Fields, Reading};
 use super::revocation::backchannel_logout;
 use super::server::{flag, path, set};
@@ -14,7 +14,7 @@ use super::value::{
     self, at_least_one, entries, located, parsed, some, text, unknown_word, wait, word,
 };
 use super::yaml::{Node, Value};
-use super::{Issuer, KeySource, Located, Place, Problem, introspection, names, network};
+use super::{Issuer, KeySource, Located, Place, Problem, Provider, introspection, names, network};
 
 /// All issuers.
 pub(super) fn issuers(reading: &mut Reading<'_>, file: &Fields<'_>) -> Vec<Issuer> {
@@ -59,10 +59,22 @@ fn short(reading: &mut Reading<'_>, file: &Fields<'_>) -> Option<Issuer> {
     audiences(reading, audience, &mut issuer, file.key_at("audience").is_some());
     set(&mut issuer.preset, preset);
     let audience = names::shared_audience(&issuer, file.key_at("audience"));
-    for problem in names::misfit(&issuer).into_iter().chain(audience) {
+    let nameless = nameless_app(&issuer);
+    for problem in names::misfit(&issuer).into_iter().chain(audience).chain(nameless) {
         reading.note(problem);
     }
     Some(issuer)
+}
+
+/// The short form has no place for the app's id and secret.
+fn nameless_app(issuer: &Issuer) -> Option<Problem> {
+    let message = format!("preset `{}` needs to know the app", *issuer.preset);
+    let problem = || {
+        Problem::new("E028", issuer.preset.at, message)
+            .label("tokens are accepted of one app only")
+            .help("write it in `issuers`, with `client_id`; docs/providers.md has an example")
+    };
+    Provider::is_preset(&issuer.preset).then(problem)
 }
 
 fn issuer(reading: &mut Reading<'_>, name: Located<String>, node: &Node) -> Issuer {
@@ -71,9 +83,11 @@ fn issuer(reading: &mut Reading<'_>, name: Located<String>, node: &Node) -> Issu
     let Some(fields) = Fields::open(reading, node, &ISSUER, &owner) else { return issuer };
     issuer.insecure = flag(reading, &fields, "insecure");
     warn_insecure(reading, &fields, &issuer);
+    set(&mut issuer.preset, fields.read(reading, "preset", preset));
+    let is_asked = fields.key_at("introspection").is_some() || Provider::is_preset(&issuer.preset);
     match fields.find(reading, "url") {
         Some(node) => url(reading, node, &mut issuer),
-        None if fields.key_at("url").is_some() || fields.key_at("introspection").is_some() => {}
+        None if fields.key_at("url").is_some() || is_asked => {}
         None => reading.note(
             Problem::new("E007", issuer.name.at, format!("issuer `{}` has no `url`", *issuer.name))
                 .label("`url` is missing")
@@ -82,7 +96,6 @@ fn issuer(reading: &mut Reading<'_>, name: Located<String>, node: &Node) -> Issu
     }
     let audience = fields.find(reading, "audience");
     audiences(reading, audience, &mut issuer, fields.key_at("audience").is_some());
-    set(&mut issuer.preset, fields.read(reading, "preset", preset));
     set(&mut issuer.algorithms, fields.read(reading, "algorithms", algorithms));
     set(&mut issuer.leeway, fields.read(reading, "leeway", leeway));
     issuer.max_token_age = fields.read(reading, "max_token_age", wait);
@@ -189,14 +202,6 @@ fn preset(reading: &mut Reading<'_>, node: &Node) -> Option<Located<String>> {
     let value = parsed(reading, node, "the name of a preset", |text| {
         if PRESETS.contains(&text) {
             return Ok(text.to_owned());
-        }
-        if LATER_PRESETS.contains(&text) {
-            let fault = Fault::new(
-                "E090",
-                "is a preset that is not supported yet",
-                "its tokens are opaque: only the provider can say whose they are",
-            );
-            return Err(fault.help("docs/providers.md says what to do instead"));
         }
         Err(unknown_word(text, PRESETS.iter().copied()))
     })?;

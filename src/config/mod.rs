@@ -37,7 +37,7 @@ mod tests;
 
 pub mod problem;
 
-pub use introspection::{ClientProof, Introspected, Introspection};
+pub use introspection::{ClientProof, Introspected, Introspection, Provider};
 pub(crate) use issuers::draft;
 pub use problem::{Located, Place, Problem, Problems, Severity, Sources};
 pub use read::{Loaded, load, load_text};

@@ -25,6 +25,15 @@ pub struct Loaded {
     pub routes: usize,
 }
 
+impl Loaded {
+    /// Adds problems that were found beside the reading, but for warnings that the file silences.
+    /// The configuration stays, whatever is wrong with it.
+    pub(crate) fn add(&mut self, found: Vec<Problem>) {
+        self.problems.0.extend(found);
+        arrange(&mut self.problems, &self.sources);
+    }
+}
+
 /// Reads a file and what it includes.
 ///
 /// # Errors
@@ -57,13 +66,18 @@ pub(super) fn finish(reading: &mut Reading<'_>, name: &str, bytes: Vec<u8>) -> L
     });
     let sources = std::mem::take(&mut reading.sources);
     let mut problems = std::mem::take(&mut reading.problems);
-    let allowed = allowed_warnings(&sources);
+    arrange(&mut problems, &sources);
+    let config = config.filter(|_| !problems.has_errors());
+    Loaded { config, sources, problems, routes: reading.routes }
+}
+
+/// Drops the warnings that are silenced, and brings the rest into the order of the files.
+fn arrange(problems: &mut Problems, sources: &Sources) {
+    let allowed = allowed_warnings(sources);
     problems.0.retain(|problem| {
         problem.severity == Severity::Error || !allowed.iter().any(|id| id == problem.code)
     });
     problems.0.sort_by_key(|problem| problem.at.map(|at| (at.file, at.start)));
-    let config = config.filter(|_| !problems.has_errors());
-    Loaded { config, sources, problems, routes: reading.routes }
 }
 
 fn file(reading: &mut Reading<'_>, root: &Node) -> Option<Config> {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::introspection;
 use super::language::{BACKCHANNEL_LOGOUT, REVOCATION};
 use super::pattern::parse_pattern;
 use super::reading::{Fault, Fields, Reading};
@@ -47,7 +48,7 @@ pub(super) fn revocation(reading: &mut Reading<'_>, node: &Node) -> Option<Revoc
         file: fields.read(reading, "file", path),
         max_entries: 100_000,
         keep: Duration::from_secs(24 * 3_600),
-        secret: fields.read(reading, "secret", secret),
+        secret: fields.read(reading, "secret", |r, n| secret(r, &fields, n)),
     };
     let most = fields.read(reading, "max_entries", |r, n| count(r, n, 1, MOST_ENTRIES));
     set(&mut revocation.max_entries, most.and_then(|most| usize::try_from(most).ok()));
@@ -55,11 +56,11 @@ pub(super) fn revocation(reading: &mut Reading<'_>, node: &Node) -> Option<Revoc
     Some(revocation)
 }
 
-fn secret(reading: &mut Reading<'_>, node: &Node) -> Option<Secret> {
-    let secret = text(reading, node)?;
-    let is_sendable = secret.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_sendable && secret.len() >= SHORTEST_SECRET {
-        return Some(Secret::from(secret));
+fn secret(reading: &mut Reading<'_>, fields: &Fields<'_>, node: &Node) -> Option<Secret> {
+    let secret = introspection::secret(reading, fields, "secret", node)?;
+    let is_sendable = secret.reveal().bytes().all(|byte| byte.is_ascii_graphic());
+    if is_sendable && secret.reveal().len() >= SHORTEST_SECRET {
+        return Some(secret);
     }
     let problem = Problem::new("E061", node.at, "the secret can be guessed, or cannot be sent");
     let label = "at least 16 characters, all of them visible ASCII";
@@ -178,7 +179,8 @@ mod tests {
     const HEAD: &str = "upstream: http://127.0.0.1:1\nroutes: { /a/**: { GET: a } }\n";
 
     fn codes(rest: &str) -> Vec<&'static str> {
-        let loaded = load_text("gateway.yaml", &format!("{HEAD}{rest}"), &Variables::default());
+        let variables = Variables::default().with("SECRET", "0123456789abcdef");
+        let loaded = load_text("gateway.yaml", &format!("{HEAD}{rest}"), &variables);
         loaded.problems.0.iter().map(|problem| problem.code).collect()
     }
 
@@ -190,12 +192,13 @@ mod tests {
     fn revocations_need_a_bound_and_a_guard() {
         let bounded = issuer(", max_token_age: 1h");
         let with = |revocation: &str| codes(&format!("{bounded}revocation: {revocation}\n"));
-        assert_eq!(with("{ store: a.redb, secret: 0123456789abcdef }"), [""; 0]);
+        assert_eq!(with("{ store: a.redb, secret: \"${SECRET}\" }"), [""; 0]);
+        assert_eq!(with("{ store: a.redb, secret: 0123456789abcdef }"), ["A102"]);
         assert_eq!(codes(&format!("{}revocation: {{}}\n", issuer(""))), ["A151"]);
         assert_eq!(with("{}\nadmin: 0.0.0.0:8081"), ["A220", "E087"]);
-        assert_eq!(with("{ secret: 0123456789abcdef }\nadmin: 0.0.0.0:8081"), ["A220"]);
+        assert_eq!(with("{ secret: \"${SECRET}\" }\nadmin: 0.0.0.0:8081"), ["A220"]);
         for bad in ["short", "\"0123456789 abcdef\"", "\"0123456789abcd\\tf\""] {
-            assert_eq!(with(&format!("{{ secret: {bad} }}")), ["E061"], "{bad}");
+            assert_eq!(with(&format!("{{ secret: {bad} }}")), ["A102", "E061"], "{bad}");
         }
         assert_eq!(with("{ max_entries: 0 }"), ["E061"]);
         assert_eq!(with("{ stroe: a.redb }"), ["E001"]);

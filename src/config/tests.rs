@@ -393,7 +393,6 @@ fn what_this_version_cannot_do_is_refused() {
         ("listen: unix:/run/gw.sock", 1),
         ("listen: [systemd:web]", 1),
         ("upstreams: { a: { targets: [http://a], health: { path: / }, retry: 1 } }", 4),
-        ("preset: github", 1),
         ("issuers: { a: { url: https://a, audience: b, sender_constraint: dpop } }", 2),
     ] {
         let found = codes(&format!("{HEAD_TEXT}{line}\n"));
@@ -660,7 +659,7 @@ clients: { acme-batch: { plan: partner, name: ACME nightly sync }, 42: { name: o
 flood: 200/s
 # scopegate: allow A150, A151
 revocation:
-  { store: a.redb, file: a.yaml, max_entries: 5, keep: 1h, secret: 0123456789abcdef }
+  { store: a.redb, file: a.yaml, max_entries: 5, keep: 1h, secret: "${ADMIN_SECRET:-0123456789abcdef}" }
 mode: enforce
 rules: { staff: { any: [{ role: admin }, { group: /staff }] } }
 routes:

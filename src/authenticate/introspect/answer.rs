@@ -12,6 +12,8 @@ pub(super) enum Answer {
     Active(Map<String, Value>),
     /// It is not.
     Inactive,
+    /// It is good, and was made for another app than the one that the gateway accepts.
+    OfAnother,
 }
 
 impl Answer {

@@ -19,6 +19,8 @@ pub(super) struct Credentials {
 
 #[derive(Debug)]
 enum Proof {
+    /// A public client's.
+    Absent,
     /// RFC 6749 §2.3.1, the ready field.
     Basic(HeaderValue),
     /// The same in the form.
@@ -35,6 +37,7 @@ impl Credentials {
     pub(super) fn new(settings: &Introspection, url: &str) -> Result<Self, Box<Problem>> {
         let client_id = settings.client_id.clone();
         let proof = match &settings.proof {
+            ClientProof::Absent => Proof::Absent,
             ClientProof::Basic { secret, is_encoded } => {
                 Proof::Basic(basic(&client_id, secret, *is_encoded))
             }
@@ -53,6 +56,7 @@ impl Credentials {
         fields.append_pair("token", token).append_pair("token_type_hint", "access_token");
         let mut authorization = None;
         match &self.proof {
+            Proof::Absent => drop(fields.append_pair("client_id", &self.client_id)),
             Proof::Basic(field) => authorization = Some(field.clone()),
             Proof::Post(secret) => {
                 fields.append_pair("client_id", &self.client_id);
@@ -71,7 +75,7 @@ impl Credentials {
 
 /// `Basic`, with id and secret form-encoded before they are joined: a colon in the id would else
 /// end it. Servers that do not decode them want them as they are.
-fn basic(id: &str, secret: &Secret, is_encoded: bool) -> HeaderValue {
+pub(super) fn basic(id: &str, secret: &Secret, is_encoded: bool) -> HeaderValue {
     let part = |text: &str| match is_encoded {
         true => byte_serialize(text.as_bytes()).collect(),
         false => text.to_owned(),

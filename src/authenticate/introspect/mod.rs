@@ -3,7 +3,8 @@
 //! A question's way: [`results`] may know the answer; [`flights`] lets all who ask about one token
 //! wait for one call; [`gate`] bounds the calls under way and stops them while the issuer fails;
 //! [`credentials`] says who asks; [`answer`] and [`signed`] read what comes back; [`judge`] checks
-//! it as a JWT's claims are checked. Calls run apart from requests: a client that goes away takes
+//! it as a JWT's claims are checked. Providers that know nothing of RFC 7662 are asked as
+//! [`provider`] says. Calls run apart from requests: a client that goes away takes
 //! no answer with it.
 
 mod answer;
@@ -13,6 +14,7 @@ mod credentials;
 mod flights;
 mod gate;
 mod judge;
+mod provider;
 mod results;
 mod signed;
 
@@ -30,6 +32,7 @@ use self::answer::Answer;
 use self::credentials::Credentials;
 use self::flights::{Flights, Outcome};
 use self::gate::{Gate, Turn};
+use self::provider::Adapter;
 use self::results::Results;
 use super::fetch::{Document, Fault, Fetcher};
 use super::issuer::Issuer;
@@ -46,7 +49,7 @@ use crate::rejection::{Rejection, TokenFault};
 pub(super) struct Introspector {
     settings: config::Introspection,
     endpoint: Arc<Endpoint>,
-    credentials: Credentials,
+    way: Way,
     fetcher: Fetcher,
     gate: Arc<Gate>,
     flights: Flights,
@@ -57,6 +60,15 @@ pub(super) struct Introspector {
     /// Where calls run: not where requests do, whose runtimes may end before an answer comes.
     home: OnceLock<Handle>,
     clock: Clock,
+}
+
+/// In whose words to ask.
+#[derive(Debug)]
+enum Way {
+    /// RFC 7662's.
+    Standard(Credentials),
+    /// A provider's own.
+    Provider(Adapter),
 }
 
 /// Where to ask: configured, or as the metadata says.
@@ -97,7 +109,7 @@ impl Introspector {
         let many = settings.concurrency;
         Ok(Self {
             endpoint: Arc::new(endpoint),
-            credentials: Credentials::new(settings, &issuer.url)?,
+            way: Way::new(settings, &issuer.url)?,
             fetcher: Fetcher::of_answers(issuer.insecure, clock, many, settings.timeout),
             gate: Arc::new(Gate::new(many, clock)),
             flights: Flights::new(many.saturating_mul(WAITING_PER_PLACE)),
@@ -120,6 +132,11 @@ impl Introspector {
         self.settings.endpoint.is_none().then(|| Arc::clone(&self.endpoint))
     }
 
+    /// Whether it is known where to ask.
+    pub(super) fn is_placed(&self) -> bool {
+        self.endpoint.0.load().is_some()
+    }
+
     /// Where to ask, waiting for the first reading of the metadata if it is under way.
     async fn endpoint(&self, issuer: &Issuer) -> Result<Arc<String>, Fault> {
         if self.endpoint.0.load().is_none() {
@@ -131,8 +148,12 @@ impl Introspector {
     /// One call. Says nothing of the token but what the issuer said.
     async fn call(&self, issuer: &Issuer, token: &str) -> Result<Answer, Fault> {
         let endpoint = self.endpoint(issuer).await?;
+        let credentials = match &self.way {
+            Way::Standard(credentials) => credentials,
+            Way::Provider(adapter) => return adapter.ask(&self.fetcher, &endpoint, token).await,
+        };
         let accept = if self.settings.signed { signed::MEDIA_TYPE } else { "application/json" };
-        let form = self.credentials.form(token, accept, self.clock.now())?;
+        let form = credentials.form(token, accept, self.clock.now())?;
         let Document { body, .. } = self.fetcher.post(&endpoint, form).await?;
         if !self.settings.signed {
             return Answer::read(&body);
@@ -158,6 +179,15 @@ impl Introspector {
                 info!(target: TARGET, issuer = name, "tokens can be introspected again");
             }
             None => {}
+        }
+    }
+}
+
+impl Way {
+    fn new(settings: &config::Introspection, url: &str) -> Result<Self, Box<Problem>> {
+        match &settings.provider {
+            Some(provider) => Ok(Self::Provider(Adapter::new(provider, &settings.client_id))),
+            None => Credentials::new(settings, url).map(Self::Standard),
         }
     }
 }
@@ -237,6 +267,7 @@ impl Introspector {
         let claims = match answer.map_err(|_| unavailable(SOON))? {
             Answer::Active(claims) => Ok(claims),
             Answer::Inactive => Err(TokenFault::Inactive),
+            Answer::OfAnother => Err(TokenFault::WrongAudience),
         };
         let now = self.clock.now();
         let judged =

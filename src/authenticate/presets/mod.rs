@@ -6,6 +6,7 @@
 
 mod hosted;
 mod installed;
+mod social;
 mod standard;
 
 #[cfg(test)]
@@ -146,7 +147,7 @@ pub fn preset_names() -> impl Iterator<Item = &'static str> {
 }
 
 fn all() -> impl Iterator<Item = &'static Preset> {
-    [standard::PRESETS, installed::PRESETS, hosted::PRESETS].into_iter().flatten()
+    [standard::PRESETS, installed::PRESETS, hosted::PRESETS, social::PRESETS].into_iter().flatten()
 }
 
 /// What a list of header types says for a token without `typ`.

@@ -1,7 +1,7 @@
 //! `scopegate token inspect`: what a token says.
 
 mod account;
-mod decoded;
+pub(in crate::cli) mod decoded;
 mod verify;
 
 use std::io::Read;
@@ -64,7 +64,7 @@ fn input(token: &str) -> std::io::Result<String> {
 }
 
 /// The token without what people copy along with it.
-fn bare(text: &str) -> &str {
+pub(in crate::cli) fn bare(text: &str) -> &str {
     let text = text.trim().trim_matches('"');
     let text = text.strip_prefix("Authorization:").unwrap_or(text).trim_start();
     match text.get(..7) {
@@ -134,7 +134,7 @@ fn machine(
     })
 }
 
-const MOST_BYTES: u64 = 1 << 20;
+pub(in crate::cli) const MOST_BYTES: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {

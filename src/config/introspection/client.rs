@@ -14,7 +14,8 @@ pub(super) fn proof(
     fields: &Fields<'_>,
     issuer: &Issuer,
 ) -> Option<ClientProof> {
-    let secret = fields.read(reading, "client_secret", |r, node| secret(r, fields, node));
+    let secret = fields
+        .read(reading, "client_secret", |r, node| self::secret(r, fields, "client_secret", node));
     let key = fields.read(reading, "client_key", path);
     let kid = fields.read(reading, "client_key_id", text);
     let encoding = [("form", true), ("raw", false)];
@@ -76,16 +77,21 @@ fn refuse_unused(reading: &mut Reading<'_>, fields: &Fields<'_>, issuer: &Issuer
     }
 }
 
-/// A secret: whatever is wrong with it or near it, no message shows it.
-fn secret(reading: &mut Reading<'_>, fields: &Fields<'_>, node: &Node) -> Option<Secret> {
-    let at = fields.key_at("client_secret").unwrap_or(node.at);
+/// The secret that `key` holds: whatever is wrong with it or near it, no message shows it.
+pub(in crate::config) fn secret(
+    reading: &mut Reading<'_>,
+    fields: &Fields<'_>,
+    key: &str,
+    node: &Node,
+) -> Option<Secret> {
+    let at = fields.key_at(key).unwrap_or(node.at);
     if !node.expanded {
         reading.conceal(node.at);
     }
     match &node.value {
         Value::Text(text) if !text.is_empty() => {
             if !node.expanded {
-                reading.note(written_secret(at));
+                reading.note(written_secret(at, key));
             }
             Some(Secret::from(text.clone()))
         }
@@ -96,17 +102,17 @@ fn secret(reading: &mut Reading<'_>, fields: &Fields<'_>, node: &Node) -> Option
         | Value::Number(_)
         | Value::List(_)
         | Value::Map(_) => {
-            let problem = Problem::new("E006", at, "`client_secret` is not text, or is empty");
-            reading.note(problem.label("numbers need quotes"));
+            let message = format!("`{key}` is not text, or is empty");
+            reading.note(Problem::new("E006", at, message).label("numbers need quotes"));
             None
         }
     }
 }
 
-fn written_secret(at: Place) -> Problem {
+fn written_secret(at: Place, key: &str) -> Problem {
     Problem::new("A102", at, "a secret is written in the file")
         .label("whoever reads the file can use it")
-        .help("`client_secret: ${file:/run/secrets/introspect}`, or an environment variable")
+        .help(format!("`{key}: ${{file:/run/secrets/NAME}}`, or an environment variable"))
 }
 
 /// Notes that a key without which nobody can ask is missing.

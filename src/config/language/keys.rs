@@ -606,10 +606,10 @@ pub(crate) const PRESETS: &[&str] = &[
     "cognito",
     "google-id",
     "pingone",
+    "facebook",
+    "github",
+    "google-opaque",
 ];
-
-/// The presets of later versions.
-pub(crate) const LATER_PRESETS: &[&str] = &["github", "facebook"];
 
 /// The signature algorithms that an issuer may use.
 pub(crate) const ALGORITHMS: &[&str] =

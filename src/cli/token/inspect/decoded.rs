@@ -8,9 +8,9 @@ use crate::identity::Kind;
 
 /// The header and claims of a JWT.
 #[derive(Debug)]
-pub(super) struct Decoded {
+pub(in crate::cli) struct Decoded {
     pub(super) header: Map<String, Value>,
-    pub(super) claims: Map<String, Value>,
+    pub(in crate::cli) claims: Map<String, Value>,
 }
 
 impl Decoded {
@@ -18,7 +18,7 @@ impl Decoded {
     ///
     /// # Errors
     /// A sentence that says what it is instead.
-    pub(super) fn read(text: &str) -> Result<Self, &'static str> {
+    pub(in crate::cli) fn read(text: &str) -> Result<Self, &'static str> {
         let parts: Vec<&str> = text.split('.').collect();
         let (header, claims) = match parts.as_slice() {
             [""] => return Err("there is no token to read"),
@@ -80,6 +80,12 @@ impl Decoded {
     /// `exp`, in seconds since 1970.
     pub(super) fn expires(&self) -> Option<i128> {
         seconds(self.claims.get("exp")?)
+    }
+
+    /// How long it lives, in seconds; from `now` on if it does not say since when.
+    pub(in crate::cli) fn life(&self, now: i128) -> Option<i128> {
+        let issued = self.claims.get("iat").and_then(seconds).unwrap_or(now);
+        Some(self.expires()?.saturating_sub(issued))
     }
 
     /// What to do about a token that lives for more than an hour: it serves whoever copies it for as
@@ -147,7 +153,8 @@ fn seconds(value: &Value) -> Option<i128> {
     value.as_i64().map(i128::from).or_else(|| value.as_f64().map(|float| (float as i64).into()))
 }
 
-fn span(seconds: i128) -> String {
+/// A time in words.
+pub(in crate::cli) fn span(seconds: i128) -> String {
     match seconds {
         ..=119 => format!("{seconds} s"),
         120..=7_199 => format!("{} min", seconds / 60),
