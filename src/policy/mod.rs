@@ -137,18 +137,24 @@ impl Policy {
         &self.upstreams
     }
 
+    /// The limiters; those of plans and of routes may share a name.
+    fn limits_by_name(&self) -> HashMap<&str, Vec<&Arc<Plan>>, RandomState> {
+        let mut by_name: HashMap<&str, Vec<_>, _> = HashMap::default();
+        for plan in &self.limits_in_force {
+            by_name.entry(plan.name()).or_default().push(plan);
+        }
+        by_name
+    }
+
     /// The routes' patterns: their names in metrics.
     #[must_use]
     pub fn patterns(&self) -> Vec<&str> {
         self.routes.iter().map(|route| &*route.pattern).collect()
     }
 
-    /// Ends the making of series by routes and upstreams that `next` does not have, for requests
-    /// that go on by this policy.
+    /// Ends the making of series by upstreams that `next` does not have, for requests that go on
+    /// by this policy.
     pub(crate) fn retire_metrics(&self, next: &Self) {
-        let patterns: HashSet<&str> = next.patterns().into_iter().collect();
-        let gone = self.routes.iter().filter(|route| !patterns.contains(&*route.pattern));
-        gone.for_each(|route| route.metrics.retire());
         let upstreams: HashSet<&Arc<str>> = next.upstreams.iter().map(|next| next.name()).collect();
         let gone = self.upstreams.iter().filter(|upstream| !upstreams.contains(upstream.name()));
         gone.for_each(|upstream| upstream.retire_metrics());
@@ -168,19 +174,17 @@ impl Policy {
     /// What changed since `previous`, by route.
     #[must_use]
     pub fn changes(&self, previous: &Self) -> Changes {
-        let find = |policy: &Self, pattern: &str| {
-            policy.routes.iter().find(|route| &*route.pattern == pattern).cloned()
-        };
+        let mut old: HashMap<&str, &Arc<Route>, RandomState> =
+            previous.routes.iter().map(|route| (&*route.pattern, route)).collect();
         let mut changes = Changes::default();
         for route in &self.routes {
-            match find(previous, &route.pattern) {
+            match old.remove(&*route.pattern) {
                 None => changes.added += 1,
                 Some(old) if old.settings != route.settings => changes.changed += 1,
                 Some(_) => {}
             }
         }
-        let gone = |route: &&Arc<Route>| find(self, &route.pattern).is_none();
-        changes.removed = previous.routes.iter().filter(gone).count();
+        changes.removed = old.len();
         changes
     }
 }
