@@ -226,6 +226,8 @@ mod tests {
             let fault = parse_pattern(text).unwrap_err();
             assert_eq!(fault.code, "E010", "{text}");
         }
+        assert!(parse_pattern(&"/a".repeat(MAX_SEGMENTS)).is_ok());
+        assert!(parse_pattern(&"/a".repeat(MAX_SEGMENTS + 1)).is_err());
     }
 
     #[test]

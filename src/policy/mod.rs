@@ -223,3 +223,40 @@ pub struct Changes {
     /// Routes whose settings differ.
     pub changed: usize,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Variables, load_text};
+
+    fn shared() -> Shared {
+        let (clock, metrics) = (Clock::default(), Metrics::default());
+        let verdicts = Arc::new(Verdicts::new(10, &metrics));
+        let revocations = Arc::new(Revocations::none(&clock, &metrics));
+        Shared { clock, metrics, verdicts, revocations }
+    }
+
+    /// The bytes that a policy of this many routes holds.
+    fn size(routes: usize) -> u64 {
+        let routes = (0..routes).map(|n| format!("  /r{n}/**: {{ GET: orders:read }}\n"));
+        let text = format!(
+            "issuer: https://id.example.com\naudience: api\nupstream: http://127.0.0.1:1\nroutes:\n{}",
+            routes.collect::<String>()
+        );
+        let loaded = load_text("gateway.yaml", &text, &Variables::default());
+        let config = loaded.config.unwrap();
+        let (mut policy, shared) = (None, shared());
+        let cost = allocation_counter::measure(|| {
+            policy = Policy::compile(&config, &loaded.sources, None, &shared).ok();
+        });
+        drop(policy.unwrap());
+        u64::try_from(cost.bytes_current).unwrap()
+    }
+
+    /// Thousands of routes are no burden, called or not.
+    #[test]
+    fn a_route_costs_less_than_a_kilobyte() {
+        let each = (size(2_000) - size(1_000)) / 1_000;
+        assert!(each < 1_024, "{each} bytes");
+    }
+}

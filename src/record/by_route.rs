@@ -65,9 +65,12 @@ struct Family {
     labels: &'static [&'static str],
     kind: MetricType,
     /// Shows the values of the labels and the number of each series of a route.
-    series: fn(&RouteMetrics, &mut dyn FnMut(&[&str], Number<'_>)),
+    series: fn(&RouteMetrics, &mut Show<'_>),
 }
 
+type Show<'s> = dyn FnMut(&[&str], Number<'_>) + 's;
+
+#[derive(Clone, Copy)]
 enum Number<'r> {
     Count(u64),
     Durations(&'r Durations),
