@@ -111,11 +111,10 @@ impl RouteMetrics {
         std::iter::once(allowed).chain(decided)
     }
 
-    /// Bytes of bodies that were received from clients and sent to them; `None` before the first
-    /// request.
-    pub(super) fn bytes(&self) -> Option<(u64, u64)> {
+    /// Bytes of bodies that were received from clients, and sent to them.
+    pub(super) fn bytes(&self) -> (u64, u64) {
         let load = |bytes: &AtomicU64| bytes.load(Ordering::Relaxed);
-        (!self.requests.is_empty()).then(|| (load(&self.received), load(&self.sent)))
+        (load(&self.received), load(&self.sent))
     }
 
     /// Requests that a limit refused, by plan.
