@@ -46,7 +46,8 @@ const ROUNDS: usize = 11;
 fn main() {
     let rsa = Key::rsa("rsa", jsonwebtoken::Algorithm::RS256);
     let ec = Key::es256("ec");
-    let bench = Bench::new(&[&rsa, &ec]);
+    let bench = Bench::new(&[&rsa, &ec], 0);
+    let many = Bench::new(&[&rsa, &ec], 10_000);
     println!("{:<28} {:>12} {:>14}", "stage", "ns", "allocations");
     let head = head(&sized_token(&rsa, 0));
     let target = || Target::of(&head.method, &head.uri, head.version, &head.headers).unwrap();
@@ -63,6 +64,8 @@ fn main() {
 
     report("target", measure(2000, &target));
     report("route", measure(2000, &route));
+    let among_many = || many.policy.locate(&known).unwrap().access(&head.method).unwrap();
+    report("route among 10 000", measure(2000, &among_many));
     report("verdict hit", measure(2000, &caller));
     bench.report_miss("verdict miss RS256", &rsa);
     bench.report_miss("verdict miss ES256", &ec);
@@ -113,14 +116,14 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(keys: &[&Key]) -> Self {
+    fn new(keys: &[&Key], more_routes: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let jwks =
             serde_json::json!({ "keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>() });
         let file = folder.path().join("keys.json");
         std::fs::write(&file, jwks.to_string()).unwrap();
-        let loaded =
-            load_text("bench.yaml", &config(file.to_str().unwrap()), &Variables::default());
+        let text = config(file.to_str().unwrap(), more_routes);
+        let loaded = load_text("bench.yaml", &text, &Variables::default());
         let problems = loaded.problems.render(&loaded.sources, false);
         let config = loaded.config.unwrap_or_else(|| panic!("{problems}"));
         let metrics = Metrics::default();
@@ -183,8 +186,9 @@ impl Bench {
     }
 }
 
-fn config(keys: &str) -> String {
-    format!(
+fn config(keys: &str, more_routes: usize) -> String {
+    let more = (0..more_routes).map(|n| format!("  /orders/r{n}/**: {{ GET: orders:read }}\n"));
+    let common = format!(
         "issuers: {{ main: {{ url: {ISSUER}, audience: https://api.example.com, jwks: {keys} }} }}
 upstream: http://127.0.0.1:3000
 plans: {{ large: {{ rate: 1000000/s }} }}
@@ -194,7 +198,8 @@ routes:
   /orders/export: {{ POST: orders:export }}
   /status: {{ public: true }}
 "
-    )
+    );
+    common + &more.collect::<String>()
 }
 
 /// A token of about 1.3 KB with RS256, distinct for each `number`.

@@ -215,7 +215,6 @@ async fn known_series_begin_at_zero() {
     let known = [
         ("scopegate_decisions_total", "route=\"/r\""),
         ("scopegate_decisions_total", "route=\"/open\""),
-        ("scopegate_http_request_duration_seconds_count", "outcome=\"denied\",route=\"/r\""),
         ("scopegate_http_body_bytes_total", "direction=\"in\",route=\"/r\""),
         ("scopegate_tokens_total", "issuer=\"main\",result=\"valid\""),
         ("scopegate_tokens_total", "issuer=\"main\",result=\"bad_signature\""),

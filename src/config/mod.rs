@@ -9,6 +9,7 @@ pub(crate) mod language;
 pub(crate) mod schema;
 
 mod claims;
+mod covering;
 mod introspection;
 mod issuers;
 mod link;

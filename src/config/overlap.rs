@@ -4,10 +4,11 @@
 //! a literal beats a parameter, a parameter beats `**`, and a host beats no host. What this order
 //! cannot tell apart is an error, so that the order of a file never matters.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use http::Method;
 
+use super::covering::Covering;
 use super::reading::Reading;
 use super::{Config, Pattern, Problem, Public, Route, Rule, RuleKind, Segment, TokenKind};
 
@@ -60,11 +61,12 @@ fn shape(pattern: &Pattern) -> String {
 
 /// Two patterns that a path can match in different cases: neither literal is the more specific.
 fn check_case(reading: &mut Reading<'_>, config: &Config) {
-    for (index, route) in config.routes.iter().enumerate() {
+    let routes = in_several_cases(config);
+    for (index, route) in routes.iter().enumerate() {
         if !route.case_insensitive {
             continue;
         }
-        for (other_index, other) in config.routes.iter().enumerate() {
+        for (other_index, other) in routes.iter().enumerate() {
             let is_second = other.case_insensitive && other_index <= index;
             if index == other_index || is_second || !clash(&route.pattern, &other.pattern) {
                 continue;
@@ -77,6 +79,27 @@ fn check_case(reading: &mut Reading<'_>, config: &Config) {
             );
         }
     }
+}
+
+/// The routes with a literal that another route writes in another case: few, if any, so that they
+/// can be compared one by one.
+fn in_several_cases(config: &Config) -> Vec<&Route> {
+    if !config.routes.iter().any(|route| route.case_insensitive) {
+        return Vec::new();
+    }
+    let mut spellings: HashMap<String, HashSet<&str>> = HashMap::new();
+    for literal in config.routes.iter().flat_map(literals) {
+        spellings.entry(literal.to_ascii_lowercase()).or_default().insert(literal);
+    }
+    let is_several = |literal: &str| spellings[&literal.to_ascii_lowercase()].len() > 1;
+    config.routes.iter().filter(|route| literals(route).any(is_several)).collect()
+}
+
+fn literals(route: &Route) -> impl Iterator<Item = &str> {
+    route.pattern.segments.iter().filter_map(|segment| match segment {
+        Segment::Literal(text) => Some(text.as_str()),
+        Segment::Param(_) | Segment::Rest => None,
+    })
 }
 
 /// Whether some path matches both, of which one folds case, and a literal differs in case alone.
@@ -110,17 +133,10 @@ fn clash(a: &Pattern, b: &Pattern) -> bool {
 /// Warns where `/x` is protected and `/x/` falls to a route that asks for less, or the reverse:
 /// many backends answer both alike.
 fn check_slashes(reading: &mut Reading<'_>, config: &Config) {
-    let weak: Vec<&Route> =
-        config.routes.iter().filter(|route| weakest(config, route) < Strength::Rule).collect();
-    if weak.is_empty() {
-        return;
-    }
+    let covering = Covering::of(config);
     for route in &config.routes {
         let Some(sibling) = sibling(&route.pattern) else { continue };
-        if !weak.iter().any(|other| covers(&other.pattern, &sibling)) {
-            continue;
-        }
-        let Some(other) = most_specific(config, &sibling) else { continue };
+        let Some(other) = covering.most_specific(&sibling) else { continue };
         if is_weaker(config, other, route) {
             let (text, at) = (&route.pattern.text, route.pattern.at);
             let message = format!("{} asks for less than {text}", slashed(text));
@@ -157,43 +173,6 @@ fn sibling(pattern: &Pattern) -> Option<Pattern> {
     Some(sibling)
 }
 
-/// Whether every path of `narrow` also matches `wide`.
-fn covers(wide: &Pattern, narrow: &Pattern) -> bool {
-    if wide.host.is_some() && wide.host != narrow.host {
-        return false;
-    }
-    let mut segments = narrow.segments.iter();
-    for segment in &wide.segments {
-        let fits = match (segment, segments.next()) {
-            (Segment::Rest, _) => return true,
-            (Segment::Literal(a), Some(Segment::Literal(b))) => a == b,
-            (Segment::Param(_), Some(Segment::Literal(text))) => !text.is_empty(),
-            (Segment::Param(_), Some(Segment::Param(_))) => true,
-            (Segment::Literal(_) | Segment::Param(_), Some(_) | None) => false,
-        };
-        if !fits {
-            return false;
-        }
-    }
-    segments.next().is_none()
-}
-
-fn most_specific<'c>(config: &'c Config, pattern: &Pattern) -> Option<&'c Route> {
-    let matching = config.routes.iter().filter(|route| covers(&route.pattern, pattern));
-    matching.max_by_key(|route| rank(&route.pattern))
-}
-
-/// Greater is more specific.
-fn rank(pattern: &Pattern) -> (bool, Vec<u8>) {
-    let segments = pattern.segments.iter().map(|segment| match segment {
-        Segment::Literal(_) => 3,
-        Segment::Param(_) => 2,
-        Segment::Rest => 0,
-    });
-    // A pattern that ends is more specific than one that goes on with `**`.
-    (pattern.host.is_some(), segments.chain([1]).collect())
-}
-
 /// How much a route asks of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Strength {
@@ -209,12 +188,6 @@ fn is_weaker(config: &Config, other: &Route, route: &Route) -> bool {
         let own = strength(config, route, method);
         own != Strength::Refused && strength(config, other, method) < own
     })
-}
-
-fn weakest(config: &Config, route: &Route) -> Strength {
-    let named = route.methods.iter().flat_map(|rule| &rule.methods).map(|method| &method.value);
-    let all = named.chain([&Method::GET, &Method::POST]);
-    all.map(|method| strength(config, route, method)).min().unwrap_or(Strength::Refused)
 }
 
 fn strength(config: &Config, route: &Route, method: &Method) -> Strength {

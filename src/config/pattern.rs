@@ -37,6 +37,9 @@ fn parse_host(host: &str) -> Result<String, Fault> {
 
 fn parse_segments(path: &str) -> Result<Vec<Segment>, Fault> {
     let parts: Vec<&str> = path[1..].split('/').collect();
+    if parts.len() > MAX_SEGMENTS {
+        return Err(bad("has too many segments", "at most 128"));
+    }
     let mut segments = Vec::with_capacity(parts.len());
     for (index, part) in parts.iter().enumerate() {
         let last = index + 1 == parts.len();
@@ -159,6 +162,9 @@ pub(super) fn parse_template(text: &str) -> Result<Template, Fault> {
 /// The punctuation of a path segment (RFC 3986 §3.3), without `;`.
 const PATH_CHARACTERS: &str = "-._~!$&'()+,=:@";
 
+/// The most segments of a pattern: the router goes as deep.
+const MAX_SEGMENTS: usize = 128;
+
 /// The most parameters of a pattern.
 const MAX_PARAMS: usize = 8;
 
@@ -220,6 +226,8 @@ mod tests {
             let fault = parse_pattern(text).unwrap_err();
             assert_eq!(fault.code, "E010", "{text}");
         }
+        assert!(parse_pattern(&"/a".repeat(MAX_SEGMENTS)).is_ok());
+        assert!(parse_pattern(&"/a".repeat(MAX_SEGMENTS + 1)).is_err());
     }
 
     #[test]

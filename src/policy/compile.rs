@@ -3,6 +3,7 @@
 //! Names were checked when the configuration was read; what can still fail here are files that a
 //! name points to.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use http::HeaderName;
@@ -15,7 +16,7 @@ use crate::record::metrics::Metrics;
 use crate::rejection::Answers;
 use crate::revoke::logout::Doors;
 
-use super::link::Linker;
+use super::link::{Linker, digest_of_rules};
 use super::router::Router;
 use super::{Policy, Shared};
 
@@ -35,9 +36,10 @@ impl Policy {
         let mut linker = Linker {
             config,
             sources,
-            previous,
             shared,
             upstreams: upstreams(config, previous, shared),
+            named_rules: digest_of_rules(config),
+            old_limits: previous.map(Policy::limits_by_name).unwrap_or_default(),
             limits: Vec::new(),
         };
         let plans = linker.plans();
@@ -110,12 +112,13 @@ fn issuers(
 
 /// Issuers that never come into force leave no series.
 fn forget_new(written: &[config::Issuer], previous: Option<&Policy>, metrics: &Metrics) {
-    let old: Vec<_> = previous.iter().flat_map(|policy| policy.issuers()).collect();
-    for issuer in written {
-        if !old.iter().any(|old| **old.name() == *issuer.name.value) {
-            metrics.forget("issuer", &issuer.name);
-        }
-    }
+    let old: HashSet<&str> = previous
+        .iter()
+        .flat_map(|policy| policy.issuers())
+        .map(|issuer| &**issuer.name())
+        .collect();
+    let names: HashSet<&str> = written.iter().map(|issuer| issuer.name.as_str()).collect();
+    metrics.forget("issuer", &names.difference(&old).copied().collect());
 }
 
 fn upstreams(config: &Config, previous: Option<&Policy>, shared: &Shared) -> Vec<Arc<Upstream>> {

@@ -1,26 +1,31 @@
 //! One route: every name turned into what it stands for.
 
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use http::{HeaderValue, Method};
 
 use crate::authenticate::Scrutiny;
 use crate::config::{self, ClaimMatch, Config, Pattern, Public, RuleKind, Segment, Sources};
 use crate::forward::Upstream;
 use crate::limit::{Plan, Plans};
-use crate::record::route_metrics::RouteMetrics;
 
+use super::Shared;
 use super::route::{Access, Requirement, Route};
 use super::rule::{Check, Condition, Rule, Single};
-use super::{Policy, Shared};
 
 /// Turns names into what they stand for.
 pub(super) struct Linker<'c> {
     pub(super) config: &'c Config,
     pub(super) sources: &'c Sources,
-    pub(super) previous: Option<&'c Policy>,
     pub(super) shared: &'c Shared,
     pub(super) upstreams: Vec<Arc<Upstream>>,
+    /// From [`digest_of_rules`].
+    pub(super) named_rules: u64,
+    /// The limiters of `previous`, by name.
+    pub(super) old_limits: HashMap<&'c str, Vec<&'c Arc<Plan>>, RandomState>,
     /// Every limiter that was linked.
     pub(super) limits: Vec<Arc<Plan>>,
 }
@@ -45,7 +50,7 @@ impl Linker<'_> {
     fn limit(&mut self, name: &str, limit: &config::Limit) -> Arc<Plan> {
         let callers = self.config.limits.callers;
         let same = |plan: &&Arc<Plan>| plan.is_made_from(name, limit, callers);
-        let old = self.previous.and_then(|policy| policy.limits_in_force.iter().find(same));
+        let old = self.old_limits.get(name).and_then(|plans| plans.iter().copied().find(same));
         let plan = match old {
             Some(plan) => Arc::clone(plan),
             None => Arc::new(Plan::new(name, limit.clone(), callers, &self.shared.clock)),
@@ -58,8 +63,10 @@ impl Linker<'_> {
         let pattern: &Pattern = &written.pattern;
         let mode = written.mode.as_ref().map_or(self.config.mode, |mode| mode.value);
         let (methods, others) = self.access(written);
+        let name: Arc<str> = pattern.text.as_str().into();
         Arc::new(Route {
-            pattern: pattern.text.as_str().into(),
+            metrics: self.shared.metrics.by_route.of(&name),
+            pattern: name,
             at: self.sources.cite(written.pattern.at).into(),
             upstream: self.upstream(written),
             strip_prefix: written.strip_prefix.as_ref().map(|prefix| prefix.as_str().into()),
@@ -73,7 +80,6 @@ impl Linker<'_> {
                 Some(_) => Scrutiny::Introspect,
                 None => Scrutiny::Usual,
             },
-            metrics: RouteMetrics::new(&self.shared.metrics, &pattern.text),
             allow_encoded_slash: written.allow_encoded_slash,
             allow: allow_field(&methods, others.is_some()),
             methods: methods.into(),
@@ -165,12 +171,11 @@ impl Linker<'_> {
         }
     }
 
-    /// Everything that decides how a route behaves, as text to compare. Places are left out: a
-    /// route that only moved did not change.
-    fn settings(&self, written: &config::Route, mode: config::Mode) -> String {
+    /// A digest of everything that decides how a route behaves. Places are left out: a route that
+    /// only moved did not change.
+    fn settings(&self, written: &config::Route, mode: config::Mode) -> u64 {
         let upstream = self.upstream(written);
-        let config = self.config;
-        let rules = (&written.allow, &written.methods, &written.public, &config.rules);
+        let rules = (&written.allow, &written.methods, &written.public);
         let text = format!(
             "{rules:?} {:?} {:?} {:?} {mode:?} {:?} {} {} {}",
             written.strip_prefix,
@@ -181,8 +186,20 @@ impl Linker<'_> {
             written.allow_encoded_slash,
             written.introspect.is_some(),
         );
-        format!("{} {}", upstream.name(), without_places(&text))
+        digest(&(self.named_rules, upstream.name(), without_places(&text)))
     }
+}
+
+/// A digest of named rules, for the settings of every route that may use them.
+pub(super) fn digest_of_rules(config: &Config) -> u64 {
+    digest(&without_places(&format!("{:?}", config.rules)))
+}
+
+/// Compared within one process, and only to count changes.
+fn digest(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Drops `Place { … }` from a debug text.

@@ -29,15 +29,15 @@ pub struct Route {
     pub(crate) keep_authorization: bool,
     /// How closely tokens are looked at here.
     pub(crate) scrutiny: Scrutiny,
-    pub(crate) metrics: RouteMetrics,
+    pub(crate) metrics: Arc<RouteMetrics>,
     pub(super) allow_encoded_slash: bool,
     pub(super) methods: Box<[(Method, Access)]>,
     /// For methods that are not listed.
     pub(super) others: Option<Access>,
     /// The `Allow` field (RFC 9110 §10.2.1).
     pub(super) allow: HeaderValue,
-    /// The configuration it was made from, to tell whether a reload changed it.
-    pub(super) settings: String,
+    /// A digest of the configuration it was made from, to tell whether a reload changed it.
+    pub(super) settings: u64,
 }
 
 /// Who may use a method of a route.

@@ -165,13 +165,17 @@ impl fmt::Display for Escaped<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::record::metrics::Metrics;
+    use crate::record::route_metrics::Outcome;
 
     fn filled() -> Vec<MetricFamily> {
         let metrics = Metrics::default();
-        metrics.http_requests.with_label_values(&["/a\"\\\n", "GET", "200"]).inc_by(3);
-        metrics.http_request_duration.with_label_values(&["/a", "ok"]).observe(0.02);
+        let odd = metrics.by_route.of(&"/a\"\\\n".into());
+        (0..3).for_each(|_| odd.count_request(&http::Method::GET, 200));
+        metrics.by_route.of(&"/a".into()).count_duration(Outcome::Ok, Duration::from_millis(20));
         metrics.overhead.observe(0.000_3);
         metrics.connections.with_label_values(&["127.0.0.1:8443"]).set(2);
         metrics.registry.gather()

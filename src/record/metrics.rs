@@ -3,24 +3,26 @@
 //! Labels never hold paths, subjects, key ids, addresses or client ids that are not configured.
 //! Whoever counts resolves its handles once, at load, and keeps them.
 
+use std::collections::{HashMap, HashSet};
+
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry,
 };
 
+use super::by_route::ByRoute;
+
 /// All families. Cloning shares them.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "each field is described by its HELP text below")]
 pub struct Metrics {
     pub registry: Registry,
-    pub http_requests: IntCounterVec,
-    pub http_request_duration: HistogramVec,
+    /// What is counted by route.
+    pub by_route: ByRoute,
     pub overhead: Histogram,
     pub http_requests_in_flight: IntGaugeVec,
     pub connections: IntGaugeVec,
-    pub http_body_bytes: IntCounterVec,
-    pub decisions: IntCounterVec,
     pub tokens: IntCounterVec,
     pub token_cache_requests: IntCounterVec,
     pub token_cache_entries: IntGauge,
@@ -30,7 +32,6 @@ pub struct Metrics {
     pub issuer_requests: IntCounterVec,
     pub issuer_request_duration: HistogramVec,
     pub client_requests: IntCounterVec,
-    pub rate_limited: IntCounterVec,
     pub upstream_requests: IntCounterVec,
     pub upstream_request_duration: HistogramVec,
     pub upstream_errors: IntCounterVec,
@@ -47,7 +48,9 @@ pub struct Metrics {
     pub revocation_up: IntGaugeVec,
 }
 
-const SECONDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// The bounds of the histograms of requests.
+pub(super) const SECONDS: [f64; 11] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 const OVERHEAD: [f64; 14] = [
     0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0,
 ];
@@ -56,16 +59,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let make = Maker { registry: Registry::new() };
         Self {
-            http_requests: make.counters(
-                "http_requests_total",
-                "Requests answered, by route pattern, method and status code.",
-                &["route", "method", "code"],
-            ),
-            http_request_duration: make.histograms(
-                "http_request_duration_seconds",
-                "Time from a request's head to the end of its response.",
-                &["route", "outcome"],
-            ),
+            by_route: make.register(Ok(ByRoute::default())),
             overhead: make.histogram(
                 "overhead_seconds",
                 "Time spent in the gateway itself, without waiting for the backend.",
@@ -76,16 +70,6 @@ impl Default for Metrics {
                 &["listener"],
             ),
             connections: make.gauges("connections", "Client connections open now.", &["listener"]),
-            http_body_bytes: make.counters(
-                "http_body_bytes_total",
-                "Body bytes passed through, by route and direction (in or out).",
-                &["route", "direction"],
-            ),
-            decisions: make.counters(
-                "decisions_total",
-                "Decisions, by route, decision (allow, deny, would_deny) and reason.",
-                &["route", "decision", "reason"],
-            ),
             tokens: make.counters(
                 "tokens_total",
                 "Tokens checked, by issuer and result (valid or a reason).",
@@ -127,11 +111,6 @@ impl Default for Metrics {
                 "client_requests_total",
                 "Requests of configured clients (all others: other), by plan and outcome.",
                 &["client", "plan", "outcome"],
-            ),
-            rate_limited: make.counters(
-                "rate_limited_total",
-                "Requests refused by a limit, by route and plan.",
-                &["route", "plan"],
             ),
             upstream_requests: make.counters(
                 "upstream_requests_total",
@@ -205,33 +184,32 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Removes every series with this label value, such as those of a route that is gone.
-    pub fn forget(&self, label: &str, value: &str) {
-        forget(&self.http_requests, label, value);
-        forget(&self.http_request_duration, label, value);
-        forget(&self.http_body_bytes, label, value);
-        forget(&self.decisions, label, value);
-        forget(&self.tokens, label, value);
-        forget(&self.issuer_up, label, value);
-        forget(&self.issuer_keys, label, value);
-        forget(&self.issuer_keys_last_success, label, value);
-        forget(&self.issuer_requests, label, value);
-        forget(&self.issuer_request_duration, label, value);
-        forget(&self.client_requests, label, value);
-        forget(&self.rate_limited, label, value);
-        forget(&self.upstream_requests, label, value);
-        forget(&self.upstream_request_duration, label, value);
-        forget(&self.upstream_errors, label, value);
-        forget(&self.upstream_up, label, value);
-        forget(&self.upstream_connections, label, value);
+    /// Removes every series with one of these values of the label, such as those of issuers that
+    /// are gone.
+    pub fn forget(&self, label: &str, gone: &HashSet<&str>) {
+        if gone.is_empty() {
+            return;
+        }
+        forget(&self.tokens, label, gone);
+        forget(&self.issuer_up, label, gone);
+        forget(&self.issuer_keys, label, gone);
+        forget(&self.issuer_keys_last_success, label, gone);
+        forget(&self.issuer_requests, label, gone);
+        forget(&self.issuer_request_duration, label, gone);
+        forget(&self.client_requests, label, gone);
+        forget(&self.upstream_requests, label, gone);
+        forget(&self.upstream_request_duration, label, gone);
+        forget(&self.upstream_errors, label, gone);
+        forget(&self.upstream_up, label, gone);
+        forget(&self.upstream_connections, label, gone);
     }
 }
 
-fn forget<B: MetricVecBuilder>(family: &MetricVec<B>, label: &str, value: &str) {
+fn forget<B: MetricVecBuilder>(family: &MetricVec<B>, label: &str, gone: &HashSet<&str>) {
     for series in family.collect().iter().flat_map(|family| family.get_metric()) {
         let labels = series.get_label();
-        if labels.iter().any(|pair| pair.name() == label && pair.value() == value) {
-            let labels: std::collections::HashMap<&str, &str> =
+        if labels.iter().any(|pair| pair.name() == label && gone.contains(pair.value())) {
+            let labels: HashMap<&str, &str> =
                 labels.iter().map(|pair| (pair.name(), pair.value())).collect();
             // The series was there a moment ago; if it is gone now, that is what was wanted.
             drop(family.remove(&labels));
@@ -292,14 +270,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_removed_route_loses_its_series_and_others_keep_theirs() {
+    fn a_removed_issuer_loses_its_series_and_others_keep_theirs() {
         let metrics = Metrics::default();
-        metrics.http_requests.with_label_values(&["/a", "GET", "200"]).inc();
-        metrics.http_requests.with_label_values(&["/b", "GET", "200"]).inc();
-        metrics.forget("route", "/a");
-        let families = metrics.http_requests.collect();
+        metrics.tokens.with_label_values(&["a", "valid"]).inc();
+        metrics.tokens.with_label_values(&["b", "valid"]).inc();
+        metrics.forget("issuer", &HashSet::from(["a"]));
+        let families = metrics.tokens.collect();
         let series = families[0].get_metric();
         assert_eq!(series.len(), 1);
-        assert!(series[0].get_label().iter().any(|pair| pair.value() == "/b"));
+        assert!(series[0].get_label().iter().any(|pair| pair.value() == "b"));
     }
 }

@@ -3,6 +3,7 @@
 
 mod access_log;
 mod batches;
+mod by_route;
 mod escape;
 pub mod exposition;
 mod fields;
@@ -10,6 +11,7 @@ mod line;
 pub mod metrics;
 pub(crate) mod request_id;
 pub(crate) mod route_metrics;
+mod tally;
 mod time;
 
 pub use access_log::AccessLog;
@@ -45,13 +47,13 @@ pub(crate) struct Sink {
     clock: Clock,
     metrics: Metrics,
     /// For requests that no route matches.
-    unmatched: RouteMetrics,
+    unmatched: Arc<RouteMetrics>,
     log: Option<AccessLog>,
 }
 
 impl Sink {
     pub(crate) fn new(clock: Clock, metrics: Metrics, log: Option<AccessLog>) -> Self {
-        let unmatched = RouteMetrics::new(&metrics, "-");
+        let unmatched = metrics.by_route.of(&"-".into());
         Self { clock, metrics, unmatched, log }
     }
 }
@@ -256,7 +258,7 @@ impl Record {
         let route = self.route.as_ref().map_or(&self.sink.unmatched, |route| &route.metrics);
         let outcome = self.outcome();
         route.count_request(&self.method, self.status);
-        route.duration(outcome).observe(total.as_secs_f64());
+        route.count_duration(outcome, total);
         if self.is_decided() {
             let (decision, reason) = self.decision();
             route.count_decision(decision, reason);

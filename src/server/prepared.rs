@@ -92,7 +92,7 @@ impl Prepared {
             // Known from the start, not from the first request on.
             shared.metrics.http_requests_in_flight.with_label_values(&[&address.to_string()]);
         }
-        let in_force = InForce { config: compiled.config, since: shared.clock.now().unix };
+        let in_force = InForce::new(compiled.config, shared.clock.now().unix);
         Ok(Running {
             source,
             has_own_certificate,
