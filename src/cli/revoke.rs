@@ -241,3 +241,18 @@ Examples:
 const A_DAY: Duration = Duration::from_secs(86_400);
 
 const MOST_INPUT: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::described;
+
+    #[test]
+    fn an_entry_says_on_which_day_it_ends() {
+        let entry =
+            json!({ "id": "jti-5f2b", "until": 1_795_430_523, "by": "root", "why": "lost" });
+        let line = "jti-5f2b  until 2026-11-23T10:42:03.000Z  by root  why: lost";
+        assert_eq!(described(&entry), line);
+    }
+}

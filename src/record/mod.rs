@@ -38,7 +38,7 @@ use route_metrics::{Outcome, RouteMetrics};
 
 /// A time since 1970, as logs write it (RFC 3339).
 pub(crate) fn written_time(at: Duration) -> String {
-    time::Timestamp(at).to_string()
+    time::Timestamp(at).long()
 }
 
 /// Where records go.

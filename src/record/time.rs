@@ -9,6 +9,13 @@ use super::fields::push_number;
 pub(super) struct Timestamp(pub(super) Duration);
 
 impl Timestamp {
+    /// The long form.
+    pub(super) fn long(&self) -> String {
+        let mut out = Vec::new();
+        self.push(&mut out);
+        String::from_utf8(out).unwrap_or_default()
+    }
+
     /// Appends the long form, without the machinery of `fmt`.
     pub(super) fn push(&self, out: &mut Vec<u8>) {
         let seconds = self.0.as_secs();
@@ -56,11 +63,7 @@ mod tests {
 
     #[test]
     fn times_are_written_as_rfc_3339() {
-        let at = |seconds: u64| {
-            let mut out = Vec::new();
-            Timestamp(Duration::from_millis(seconds * 1000 + 7)).push(&mut out);
-            String::from_utf8(out).unwrap()
-        };
+        let at = |seconds: u64| Timestamp(Duration::from_millis(seconds * 1000 + 7)).long();
         assert_eq!(at(0), "1970-01-01T00:00:00.007Z");
         assert_eq!(at(951_782_399), "2000-02-28T23:59:59.007Z");
         assert_eq!(at(951_782_400), "2000-02-29T00:00:00.007Z");
