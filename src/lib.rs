@@ -22,6 +22,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
+mod digits;
 pub mod forward;
 pub mod gateway;
 pub mod identity;

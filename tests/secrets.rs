@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::keys::{Key, encode};
-use crate::harness::{Call, Captured, Harness, Reply, Token, raw, until};
+use crate::harness::{Call, Harness, Reply, Token, Traces, raw, until};
 
 /// Routes of every kind, each way of saying no, and a backend that is not there.
 const YAML: &str = "
@@ -167,25 +167,15 @@ impl Watch {
 /// OB-01, PD-02: with every log on at its finest, in both formats and at all levels of detail.
 #[tokio::test]
 async fn secrets_are_neither_logged_nor_answered_nor_counted() {
-    let traces = Captured::default();
-    let writer = traces.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .finish();
-    // While only one subscriber lives, tracing lets whichever thread reaches a line first decide
-    // for all threads whether anybody listens; with a second one alive it asks both.
-    let second = tracing::Dispatch::new(tracing_subscriber::registry());
-    let guard = tracing::subscriber::set_default(subscriber);
+    let traces = Traces::start();
     for detail in ["minimal", "standard", "full"] {
         let mut watch = Watch::start(&format!("errors: {{ detail: {detail} }}\n{YAML}")).await;
         watch.ask_everything().await;
         assert!(watch.t.log().contains("missing_role") && watch.t.log().contains("alice"));
         watch.find_none(&[&traces.text()]).await;
     }
-    drop((guard, second));
-    assert!(traces.text().contains("keys obtained"), "{}", traces.text());
+    let traces = traces.end();
+    assert!(traces.contains("keys obtained"), "{}", traces);
 }
 
 /// The log for people has no more in it than the one for machines.

@@ -13,6 +13,7 @@ use super::{Exit, Format, Global};
 use crate::admin::client;
 use crate::clock::Clock;
 use crate::config::{self, Config, Secret, Variables};
+use crate::record::written_time;
 use crate::revoke::{Moment, Order};
 
 #[derive(Debug, clap::Args)]
@@ -207,7 +208,7 @@ fn listing(answer: &Value) -> String {
 /// `jti-5f2b…  issuer https://…  until 2026-…  by root: because`.
 fn described(entry: &Value) -> String {
     let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
-    let time = |name: &str| entry[name].as_u64().map(|at| written(Duration::from_secs(at)));
+    let time = |name: &str| entry[name].as_u64().map(|at| written_time(Duration::from_secs(at)));
     let mut line = text("id");
     for (word, part) in [
         ("issuer", entry["issuer"].as_str().map(str::to_owned)),
@@ -221,10 +222,6 @@ fn described(entry: &Value) -> String {
         }
     }
     line
-}
-
-fn written(at: Duration) -> String {
-    crate::record::written_time(at)
 }
 
 const NO_FILE: &str = "\

@@ -64,9 +64,10 @@ impl Connection {
         self.input.is_empty() && self.socket.try_read(&mut [0]).is_err_and(silent)
     }
 
-    /// Makes sure that [`poll_alarm`](Self::poll_alarm) is ready at `due` at the latest.
-    pub(super) fn wake_by(&mut self, due: std::time::Instant) {
-        let due = Instant::from_std(due);
+    /// Makes sure that [`poll_alarm`](Self::poll_alarm) is ready `left` after `now`, which is on the
+    /// monotonic clock, at the latest.
+    pub(super) fn wake_after(&mut self, now: Duration, left: Duration) {
+        let due = Instant::from_std(self.backend.clock().instant(now.saturating_add(left)));
         if self.alarm.is_elapsed() || self.alarm.deadline() > due {
             self.alarm.as_mut().reset(due);
         }

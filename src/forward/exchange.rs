@@ -149,7 +149,7 @@ impl Call<'_> {
         mut connection: Connection,
         started: Duration,
     ) -> Result<Answer, Miss> {
-        self.set_alarm(&mut connection, started, started)?;
+        connection.wake_after(started, self.left(started, started)?);
         let mut interim = 0;
         let head = poll_fn(|cx| {
             self.poll_send(&mut connection, cx)?;
@@ -197,19 +197,9 @@ impl Call<'_> {
     ) -> Poll<Result<Head, Miss>> {
         loop {
             ready!(connection.poll_alarm(cx));
-            self.set_alarm(connection, started, self.now())?;
+            let now = self.now();
+            connection.wake_after(now, self.left(started, now)?);
         }
-    }
-
-    fn set_alarm(
-        &self,
-        connection: &mut Connection,
-        started: Duration,
-        now: Duration,
-    ) -> Result<(), Miss> {
-        let left = self.left(started, now)?;
-        connection.wake_by(self.shard.backend.clock().instant(now.saturating_add(left)));
-        Ok(())
     }
 
     /// How long after `now` it must be looked at who has let the other wait.

@@ -84,7 +84,7 @@ impl UpstreamBody {
             stream.end();
             return Self(State::Whole(bytes));
         }
-        stream.set_alarm(stream.moved, stream.shard.backend.idle_timeout());
+        stream.connection.wake_after(stream.moved, stream.shard.backend.idle_timeout());
         Self(State::Streaming(Box::new(stream)))
     }
 }
@@ -173,14 +173,9 @@ impl Stream {
                 }
                 return Poll::Ready(BodyError::Stalled);
             }
-            self.set_alarm(now, left);
+            self.connection.wake_after(now, left);
         }
         Poll::Pending
-    }
-
-    fn set_alarm(&mut self, now: Duration, left: Duration) {
-        let due = self.shard.backend.clock().instant(now.saturating_add(left));
-        self.connection.wake_by(due);
     }
 
     fn now(&self) -> Duration {

@@ -12,7 +12,8 @@ use super::batches::{Batches, Call};
 use super::line::Line;
 
 /// Where access log lines go, at the latest a tenth of a second after their request. A thread of its
-/// own writes them; if it cannot keep up, lines are dropped rather than requests held up. Dropping the log writes what is left.
+/// own writes them; if it cannot keep up, lines are dropped rather than requests held up. Dropping
+/// the log writes what is left.
 #[derive(Debug)]
 pub struct AccessLog {
     batches: Arc<Batches>,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::escape::push_escaped;
 use super::time::Timestamp;
+use crate::digits;
 
 /// An object whose fields are being written. Names are the crate's own and need no escape.
 pub(super) struct Fields<'o> {
@@ -91,16 +92,16 @@ impl<'o> Fields<'o> {
     }
 
     pub(super) fn number(&mut self, name: &'static str, value: u64) {
-        push_number(self.name(name), value, 1);
+        digits::push(self.name(name), value, 1);
     }
 
     /// A duration in milliseconds, to the microsecond: `0.25`, `12.0`.
     pub(super) fn millis(&mut self, name: &'static str, value: Duration) {
         let micros = micros(value);
         let out = self.name(name);
-        push_number(out, micros / 1000, 1);
+        digits::push(out, micros / 1000, 1);
         out.push(b'.');
-        push_number(out, micros % 1000, 3);
+        digits::push(out, micros % 1000, 3);
         let zeros = out.iter().rev().take(2).take_while(|digit| **digit == b'0').count();
         out.truncate(out.len() - zeros);
     }
@@ -120,19 +121,6 @@ impl<'o> Fields<'o> {
         self.out.extend_from_slice(b"\":");
         self.out
     }
-}
-
-/// A number with at least `width` digits, without the machinery of `fmt`.
-pub(super) fn push_number(out: &mut Vec<u8>, number: u64, width: usize) {
-    let mut digits = [b'0'; 20];
-    let mut start = digits.len();
-    let mut rest = number;
-    while rest > 0 || start + width > digits.len() {
-        start -= 1;
-        digits[start] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    out.extend_from_slice(&digits[start..]);
 }
 
 /// To the nearest microsecond.

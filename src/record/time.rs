@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::fields::push_number;
+use crate::digits;
 
 /// A time since 1970: `10:42:03` for people, `2026-11-23T10:42:03.123Z` (RFC 3339) for programs.
 pub(super) struct Timestamp(pub(super) Duration);
@@ -20,7 +20,7 @@ impl Timestamp {
     pub(super) fn push(&self, out: &mut Vec<u8>) {
         let seconds = self.0.as_secs();
         let (year, month, day) = date(seconds / 86_400);
-        push_number(out, year, 4);
+        digits::push(out, year, 4);
         for (mark, number) in [
             (b'-', month),
             (b'-', day),
@@ -29,10 +29,10 @@ impl Timestamp {
             (b':', seconds % 60),
         ] {
             out.push(mark);
-            push_number(out, number, 2);
+            digits::push(out, number, 2);
         }
         out.push(b'.');
-        push_number(out, u64::from(self.0.subsec_millis()), 3);
+        digits::push(out, u64::from(self.0.subsec_millis()), 3);
         out.push(b'Z');
     }
 }

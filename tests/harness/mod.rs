@@ -187,6 +187,38 @@ fn config(yaml: &str, issuer: &Issuer, backend: &Backend) -> String {
     text.replace("{issuer}", &issuer.url()).replace("{backend}", &backend.url())
 }
 
+/// All that this thread logs, at the finest level, for as long as it is not ended.
+pub struct Traces {
+    captured: Captured,
+    _kept: (tracing::subscriber::DefaultGuard, tracing::Dispatch),
+}
+
+impl Traces {
+    pub fn start() -> Self {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .finish();
+        // While only one subscriber lives, tracing lets whichever thread reaches a line first decide
+        // for all threads whether anybody listens; with a second one alive it asks both.
+        let second = tracing::Dispatch::new(tracing_subscriber::registry());
+        Self { captured, _kept: (tracing::subscriber::set_default(subscriber), second) }
+    }
+
+    /// What was logged so far.
+    pub fn text(&self) -> String {
+        self.captured.text()
+    }
+
+    /// What was logged.
+    pub fn end(self) -> String {
+        self.captured.text()
+    }
+}
+
 /// A writer whose text can be read.
 #[derive(Clone, Default)]
 pub struct Captured(Arc<Mutex<Vec<u8>>>);

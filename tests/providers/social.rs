@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::samples::text;
 use crate::harness::token::unix_now;
-use crate::harness::{Answer, Backend, Captured, Harness, Reply, Seen, until};
+use crate::harness::{Answer, Backend, Harness, Reply, Seen, Traces, until};
 
 const GITHUB: Provider = Provider {
     example: "github",
@@ -337,15 +337,7 @@ async fn tokens_end_when_the_provider_says() {
 /// the provider does.
 #[tokio::test]
 async fn no_secret_and_no_token_is_logged() {
-    let traces = Captured::default();
-    let writer = traces.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .finish();
-    let second = tracing::Dispatch::new(tracing_subscriber::registry());
-    let guard = tracing::subscriber::set_default(subscriber);
+    let traces = Traces::start();
     let mut seen = String::new();
     for of in ALL {
         let t = Social::start(of).await;
@@ -364,9 +356,9 @@ async fn no_secret_and_no_token_is_logged() {
         seen += &t.t.log();
         seen += &t.t.series("scopegate_issuer_requests_total").await.join("\n");
     }
-    drop((guard, second));
-    seen += &traces.text();
-    assert!(traces.text().contains("tokens cannot be introspected"), "{}", traces.text());
+    let traces = traces.end();
+    seen += &traces;
+    assert!(traces.contains("tokens cannot be introspected"), "{}", traces);
     for of in ALL {
         let basic = STANDARD.encode(format!("{}:{SECRET}", of.app));
         for secret in [of.token, SECRET, basic.as_str()] {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::OPAQUE;
 use crate::harness::token::unix_now;
-use crate::harness::{Call, Captured, Harness, until};
+use crate::harness::{Call, Harness, Traces, until};
 
 async fn status(t: &Harness) -> u16 {
     t.with_opaque().await.status().as_u16()
@@ -121,15 +121,7 @@ async fn other_settings_ask_again() {
 /// IN-07, OB-01: tokens and secrets are in no log and no metric, whatever happens to them.
 #[tokio::test]
 async fn neither_token_nor_secret_is_shown() {
-    let traces = Captured::default();
-    let writer = traces.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .finish();
-    let second = tracing::Dispatch::new(tracing_subscriber::registry());
-    let guard = tracing::subscriber::set_default(subscriber);
+    let traces = Traces::start();
     let t = Harness::introspecting("").await;
     t.knows(&json!({ "secret_claim": "cl4im" }));
     let mut seen = vec![t.with_opaque().await.text()];
@@ -140,12 +132,12 @@ async fn neither_token_nor_secret_is_shown() {
     t.issuer.introspection.breaks(500, "cl4im");
     seen.push(t.get("/orders/1").bearer("gw_t0ken").send().await.text());
     until("four lines", async || t.log().lines().count() == 4).await;
-    drop((guard, second));
-    seen.extend([t.log(), traces.text()]);
+    let traces = traces.end();
+    seen.extend([t.log(), traces.clone()]);
     for path in ["/metrics", "/readyz?verbose"] {
         seen.push(Call::new(t.admin(), "GET", path).send().await.text());
     }
-    assert!(traces.text().contains("tokens cannot be introspected"), "{}", traces.text());
+    assert!(traces.contains("tokens cannot be introspected"), "{}", traces);
     for text in &seen {
         for secret in [OPAQUE, "gw_t0ken", "s3cret", "Z3c6czNjcmV0", "cl4im"] {
             assert!(!text.contains(secret), "{secret}: {text}");
