@@ -25,6 +25,7 @@ pub mod demo;
 mod digits;
 pub mod forward;
 pub mod gateway;
+mod http1;
 pub mod identity;
 pub mod limit;
 pub mod listen;

@@ -20,7 +20,6 @@
 //! - What a backend says is refused if two parsers could read it in two ways (RFC 9112 §6.3).
 //! - A connection is used again only after both messages on it ended cleanly.
 
-mod chunks;
 mod connect;
 mod connection;
 mod counters;

@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::chunks;
 use super::connection::Connection;
 use super::exchange::Fault;
 use super::hop;
@@ -16,6 +15,7 @@ use super::pool::Shard;
 use super::request_body::Stage;
 use super::response_head::Coding;
 use super::sending::{Broken, Sending};
+use crate::http1::{Invalid, chunks};
 
 /// A response body that gives its connection back to the pool at its end.
 ///
@@ -139,7 +139,7 @@ impl Stream {
                 }
                 Ok(chunks::Read::End) => Some(Step::End),
                 Ok(chunks::Read::More) => None,
-                Err(chunks::Invalid) => Some(Step::Failed(self.broke_off())),
+                Err(Invalid) => Some(Step::Failed(self.broke_off())),
             },
         }
     }

@@ -4,12 +4,12 @@ use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use httparse::{Header, ParserConfig, Status};
-use memchr::{memchr_iter, memmem};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use httparse::{ParserConfig, Status};
 
-use super::chunks::Chunks;
 use super::exchange::Fault;
+use crate::http1::chunks::Chunks;
+use crate::http1::{Invalid, fields};
 
 /// The head of an answer.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Head {
     /// # Errors
     /// `Protocol` for what is not HTTP/1, or too long.
     pub(super) fn take(input: &mut BytesMut) -> Result<Option<Self>, Fault> {
-        let Some(end) = end_of(input) else {
+        let Some(end) = fields::end_of(input) else {
             return check_beginning(input).map(|()| None);
         };
         Self::parse(&input.split_to(end).freeze()).map(Some)
@@ -54,15 +54,15 @@ impl Head {
         let mut head = httparse::Response::new(&mut []);
         let parsed =
             ParserConfig::default().parse_response_with_uninit_headers(&mut head, text, &mut lines);
-        if parsed != Ok(Status::Complete(text.len())) || has_bare_newline(text) {
+        if parsed != Ok(Status::Complete(text.len())) || fields::has_bare_newline(text) {
             return Err(Fault::Protocol);
         }
         let status = head.code.and_then(|code| StatusCode::from_u16(code).ok());
-        let headers = collect(text, head.headers)?;
+        let headers = fields::collect(text, head.headers, ADDED).map_err(|Invalid| Fault::Protocol)?;
         let is_old = head.version == Some(0);
         Ok(Self {
             status: status.ok_or(Fault::Protocol)?,
-            keeps_alive: !is_old && !says_close(&headers),
+            keeps_alive: !is_old && !fields::has_member(&headers, &CONNECTION, b"close"),
             headers,
             is_old,
         })
@@ -92,36 +92,6 @@ impl Head {
     }
 }
 
-/// Where the blank line ends that ends a head; `None` before it has come.
-pub(super) fn end_of(input: &[u8]) -> Option<usize> {
-    memmem::find(input, b"\r\n\r\n").map(|start| start + 4)
-}
-
-/// Field lines with the blank line behind them.
-///
-/// # Errors
-/// `Protocol`.
-pub(super) fn fields(text: &Bytes) -> Result<HeaderMap, Fault> {
-    let mut lines = [httparse::EMPTY_HEADER; MOST_FIELDS];
-    match httparse::parse_headers(text, &mut lines) {
-        Ok(Status::Complete((end, lines))) if end == text.len() && !has_bare_newline(text) => {
-            collect(text, lines)
-        }
-        Ok(_) | Err(_) => Err(Fault::Protocol),
-    }
-}
-
-fn collect(text: &Bytes, lines: &[Header<'_>]) -> Result<HeaderMap, Fault> {
-    let mut headers = HeaderMap::with_capacity(lines.len() + ADDED);
-    for line in lines {
-        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Fault::Protocol)?;
-        // Values share the head's memory.
-        let value = HeaderValue::from_maybe_shared(text.slice_ref(line.value));
-        headers.append(name, value.map_err(|_| Fault::Protocol)?);
-    }
-    Ok(headers)
-}
-
 /// Refuses early what will never be a head, so that nobody waits for its end. The beginning of a
 /// long one says enough: looking at all of it whenever a byte comes would take the square of time.
 fn check_beginning(input: &[u8]) -> Result<(), Fault> {
@@ -134,17 +104,6 @@ fn check_beginning(input: &[u8]) -> Result<(), Fault> {
         return Err(Fault::Protocol);
     }
     Ok(())
-}
-
-/// A line feed ends a line for some recipients and not for others (RFC 9112 §2.2).
-fn has_bare_newline(text: &[u8]) -> bool {
-    memchr_iter(b'\n', text).any(|at| at == 0 || text[at - 1] != b'\r')
-}
-
-fn says_close(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(CONNECTION).iter();
-    let mut options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 /// Whether `chunked` is the one transfer coding; any other is refused.

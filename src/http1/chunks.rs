@@ -1,14 +1,13 @@
-//! Reading a body in chunks (RFC 9112 §7.1), by the letter: what a client could read in another
-//! way is refused.
+//! Reading a body in chunks (RFC 9112 §7.1).
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 
-use super::response_head;
+use super::{Invalid, fields};
 
 /// Where in a body with chunks the reader is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Chunks {
+pub(crate) enum Chunks {
     /// Before the line of a chunk.
     Size,
     /// Within a chunk, so many bytes before its end.
@@ -23,7 +22,7 @@ pub(super) enum Chunks {
 
 /// What was read.
 #[derive(Debug)]
-pub(super) enum Read {
+pub(crate) enum Read {
     Data(Bytes),
     Trailers(HeaderMap),
     End,
@@ -31,16 +30,12 @@ pub(super) enum Read {
     More,
 }
 
-/// The input is no body in chunks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Invalid;
-
 impl Chunks {
     /// Takes what comes next from the input.
     ///
     /// # Errors
     /// `Invalid`; the connection must not be used any further.
-    pub(super) fn read(&mut self, input: &mut BytesMut) -> Result<Read, Invalid> {
+    pub(crate) fn read(&mut self, input: &mut BytesMut) -> Result<Read, Invalid> {
         loop {
             match *self {
                 Self::Size => match line(input)? {
@@ -76,13 +71,13 @@ impl Chunks {
             *self = Self::Done;
             return Ok(Read::End);
         }
-        let Some(end) = response_head::end_of(input) else {
+        let Some(end) = fields::end_of(input) else {
             let too_long = input.len() > MOST_TRAILERS;
             return if too_long { Err(Invalid) } else { Ok(Read::More) };
         };
-        let fields = response_head::fields(&input.split_to(end).freeze()).map_err(|_| Invalid)?;
+        let trailers = fields::parse(&input.split_to(end).freeze())?;
         *self = Self::Done;
-        Ok(Read::Trailers(fields))
+        Ok(Read::Trailers(trailers))
     }
 }
 
