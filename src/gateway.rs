@@ -10,9 +10,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, request};
-use hyper::body::Incoming;
 use prometheus::IntGauge;
 
 use crate::authorize::Permit;
@@ -20,6 +19,7 @@ use crate::clock::Now;
 use crate::config::Limits;
 use crate::forward::Origin;
 use crate::identity::Caller;
+use crate::listen::Received;
 use crate::policy::{Access, Found, Policy, Shared};
 use crate::record::{AccessLog, Record, Sink, request_id};
 use crate::rejection::{Asked, Rejection, TooLarge};
@@ -83,13 +83,23 @@ impl Gateway {
     }
 
     /// Answers one request. Never fails: a refusal is a response. Leaves exactly one record.
-    pub async fn handle(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+    pub async fn handle(&self, peer: &Peer, request: Request<Received>) -> Response<Body> {
         let policy = self.policy.load_full();
         let (head, body) = request.into_parts();
         let mut record = Record::start(&self.sink, peer, &head);
-        let body = Unread::new(body, head.version);
+        let body = Unread::new(body);
         let result = self.process(&policy, peer, &head, body, &mut record).await;
         seal(&policy, result, record)
+    }
+
+    /// Answers what is no request, or did not become one in time. Leaves one record, of a request
+    /// without method and target.
+    #[must_use]
+    pub fn refuse(&self, peer: &Peer, rejection: Rejection) -> Response<Body> {
+        let policy = self.policy.load_full();
+        let mut record = Record::start(&self.sink, peer, &nothing().into_parts().0);
+        record.came_from(peer.address.ip().to_canonical());
+        seal(&policy, Err(rejection), record)
     }
 
     async fn process(
@@ -124,6 +134,14 @@ impl Gateway {
         quota.annotate(response.headers_mut());
         Ok(response.map(Body::upstream))
     }
+}
+
+/// A request of which nothing is known.
+fn nothing() -> Request<()> {
+    let mut request = Request::new(());
+    // A token that is no method: logs show it as it is, and metrics count it among the others.
+    *request.method_mut() = Method::from_bytes(b"-").unwrap_or_default();
+    request
 }
 
 /// Refuses a head of more than `most` field lines. HTTP/1.1 never gets here with one; the library
@@ -194,14 +212,8 @@ fn seal(
             let operation = record.target.as_ref().map(|target| (record.method(), target.path()));
             let response = policy.answers.answer(&rejection, Asked { request_id, operation });
             let is_head = record.method() == Method::HEAD;
-            // What is left of the body is not waited for.
-            let closes =
-                matches!(rejection, Rejection::BodyTooLarge(_)) && !record.is_multiplexed();
             record.refused(rejection);
-            let mut response = if is_head { without_body(response) } else { response };
-            if closes {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
+            let response = if is_head { without_body(response) } else { response };
             response.map(Body::whole)
         }
     };

@@ -49,6 +49,8 @@ pub enum Rejection {
     QuotaExceeded(Exceeded),
     /// 429: the caller's rate is exceeded.
     RateLimited(Exceeded),
+    /// 408: the head of a request did not end in time.
+    RequestTimeout,
     /// 431 or 414: the head of the request exceeds a limit.
     RequestTooLarge(TooLarge),
     /// 401: the token is not valid here.

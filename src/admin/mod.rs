@@ -19,13 +19,13 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Limits, is_loopback};
 use crate::gateway::Peer;
-use crate::listen::{ListenError, Listeners, Service, Setup};
+use crate::listen::{ListenError, Listeners, Received, Service, Setup};
 use crate::record::metrics::Metrics;
+use crate::rejection::Rejection;
 use revocations::Caller;
 
 pub use revocations::Desk;
@@ -125,11 +125,15 @@ impl<O> Clone for Admin<O> {
 impl<O: Operations> Service for Admin<O> {
     type Body = Full<Bytes>;
 
-    async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<Self::Body> {
+    async fn answer(&self, peer: &Peer, request: Request<Received>) -> Response<Self::Body> {
         if revocations::is_path(request.uri().path()) {
             let from = Caller { address: peer.address.ip(), is_exposed: self.is_exposed };
             return revocations::answer(&*self.operations, from, request).await;
         }
         answer::answer(&*self.operations, &request).await
+    }
+
+    fn refuse(&self, _: &Peer, rejection: Rejection) -> Response<Self::Body> {
+        answer::problem(rejection.status(), rejection.reason().as_str())
     }
 }

@@ -2,9 +2,9 @@
 
 use http::uri::PathAndQuery;
 use http::{Response, request};
-use hyper::body::Incoming;
 
 use crate::authorize::Permit;
+use crate::listen::Received;
 use crate::policy::{Policy, Route};
 use crate::record::Record;
 use crate::rejection::Rejection;
@@ -25,7 +25,7 @@ impl Permit<'_> {
         target: &Target,
         origin: Origin,
         head: &request::Parts,
-        body: Incoming,
+        body: Received,
         record: &mut Record,
     ) -> Result<Response<UpstreamBody>, Rejection> {
         let route = self.route();
@@ -43,7 +43,7 @@ impl Permit<'_> {
             request_id: record.request_id.clone(),
         };
         let now = record.now();
-        let call = prepare(head, Source::Incoming(body), &outgoing, now)?;
+        let call = prepare(head, Source::Client(body), &outgoing, now)?;
         record.forwards(&route.upstream, now, call.sent());
         let forwarded = call.send().await?;
         let status = forwarded.response.status().as_u16();

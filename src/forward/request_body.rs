@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::response_body::BodyError;
 use crate::clock::Clock;
+use crate::listen::{BrokeOff, Received};
 use crate::rejection::Rejection;
 
 /// Where a body comes from. A concrete type, because one pool serves all requests.
 #[derive(Debug)]
 pub(super) enum Source {
     /// A client's connection.
-    Incoming(Incoming),
+    Client(Received),
     /// A test's script.
     #[cfg(test)]
     Script(super::tests::Script),
@@ -170,9 +170,9 @@ impl RequestBody {
 impl Source {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
-            Self::Incoming(body) => {
+            Self::Client(body) => {
                 let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
-                Poll::Ready(frame.map(|frame| frame.map_err(|_| BodyError::Cut)))
+                Poll::Ready(frame.map(|frame| frame.map_err(|BrokeOff| BodyError::Cut)))
             }
             #[cfg(test)]
             Self::Script(script) => script.poll(cx),
@@ -181,7 +181,7 @@ impl Source {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Incoming(body) => body.is_end_stream(),
+            Self::Client(body) => body.is_end_stream(),
             #[cfg(test)]
             Self::Script(script) => script.is_end_stream(),
         }
@@ -189,7 +189,7 @@ impl Source {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Incoming(body) => body.size_hint(),
+            Self::Client(body) => body.size_hint(),
             #[cfg(test)]
             Self::Script(script) => script.size_hint(),
         }

@@ -58,7 +58,8 @@ impl Head {
             return Err(Fault::Protocol);
         }
         let status = head.code.and_then(|code| StatusCode::from_u16(code).ok());
-        let headers = fields::collect(text, head.headers, ADDED).map_err(|Invalid| Fault::Protocol)?;
+        let headers =
+            fields::collect(text, head.headers, ADDED).map_err(|Invalid| Fault::Protocol)?;
         let is_old = head.version == Some(0);
         Ok(Self {
             status: status.ok_or(Fault::Protocol)?,

@@ -2,28 +2,27 @@
 
 use std::time::Duration;
 
-use http::Version;
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use crate::listen::Received;
+
 /// A body that nobody has read. It is read when its request is forwarded, and never before:
-/// hyper would answer `Expect: 100-continue` (RFC 9110 §10.1.1) to a caller that is refused.
+/// reading it answers `Expect: 100-continue` (RFC 9110 §10.1.1), to a caller that is refused too.
 #[derive(Debug)]
 pub(super) struct Unread {
-    body: Option<Incoming>,
-    version: Version,
+    body: Option<Received>,
 }
 
 impl Unread {
-    pub(super) fn new(body: Incoming, version: Version) -> Self {
-        Self { body: Some(body), version }
+    pub(super) fn new(body: Received) -> Self {
+        Self { body: Some(body) }
     }
 
     /// The body, for the backend.
-    pub(super) fn read(mut self) -> Incoming {
+    pub(super) fn read(mut self) -> Received {
         self.body.take().expect("it is there until it is read or dropped")
     }
 }
@@ -33,7 +32,8 @@ impl Unread {
 /// So what is under way is received and forgotten, within bounds.
 impl Drop for Unread {
     fn drop(&mut self) {
-        let unfinished = |body: &Incoming| self.version == Version::HTTP_2 && !body.is_end_stream();
+        let unfinished =
+            |body: &Received| matches!(body, Received::Http2(_)) && !body.is_end_stream();
         let body = self.body.take().filter(unfinished);
         if let (Some(body), Ok(runtime)) = (body, Handle::try_current()) {
             runtime.spawn(timeout(PATIENCE, forget(body)));
@@ -41,7 +41,7 @@ impl Drop for Unread {
     }
 }
 
-async fn forget(mut body: Incoming) {
+async fn forget(mut body: Received) {
     let mut left = MOST_BYTES;
     while let Some(Ok(frame)) = body.frame().await {
         let read = frame.data_ref().map_or(0, bytes::Bytes::len);

@@ -1,5 +1,7 @@
 //! Closing a connection so that the client still gets to read the last answer.
 
+use std::io;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -7,13 +9,17 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
-use super::activity::Late;
-use super::driver::{End, PATIENCE};
+use super::http1::End;
 
 /// A stream of bytes over a TCP socket.
 pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     /// The socket below.
     fn socket(&mut self) -> &mut TcpStream;
+
+    /// Ready when the socket has something to read, or an error to tell.
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket().poll_read_ready(cx)
+    }
 }
 
 impl Transport for TcpStream {
@@ -22,35 +28,22 @@ impl Transport for TcpStream {
     }
 }
 
-impl Transport for Box<TlsStream<TcpStream>> {
+impl Transport for TlsStream<TcpStream> {
     fn socket(&mut self) -> &mut TcpStream {
         self.get_mut().0
     }
 }
 
-/// Closes an HTTP/1 connection as its end asks for.
-pub(super) async fn close<T: Transport>(mut transport: T, end: &End) {
+/// Closes an HTTP/1.1 connection as its end asks for.
+pub(super) async fn close(mut transport: Box<dyn Transport>, end: End) {
     match end {
-        End::Finished(Ok(())) => linger(transport.socket()).await,
-        // hyper has answered 400 or 431, or said nothing to a preface of HTTP/2.
-        End::Finished(Err(error)) if error.is_parse() => part(&mut transport, b"").await,
-        // The response was cut short. A reset tells so even where its end is the connection's
-        // (RFC 9112 §9.8); without it the client would take the part for the whole.
-        End::Finished(Err(_)) | End::Late(Late::Stalled) | End::Cut => {
-            drop(transport.socket().set_zero_linger());
+        End::Cut => drop(transport.socket().set_zero_linger()),
+        End::Gone => {}
+        End::Said => {
+            if matches!(timeout(PATIENCE, transport.shutdown()).await, Ok(Ok(()))) {
+                linger(transport.socket()).await;
+            }
         }
-        End::Late(Late::Head) => part(&mut transport, REQUEST_TIMEOUT).await,
-        End::Late(Late::Silent | Late::Idle) | End::Idle => part(&mut transport, b"").await,
-    }
-}
-
-async fn part<T: Transport>(transport: &mut T, last_words: &[u8]) {
-    let farewell = async {
-        transport.write_all(last_words).await?;
-        transport.shutdown().await
-    };
-    if matches!(timeout(PATIENCE, farewell).await, Ok(Ok(()))) {
-        linger(transport.socket()).await;
     }
 }
 
@@ -71,9 +64,8 @@ async fn linger(socket: &mut TcpStream) {
     drop(timeout(LINGER, forget).await);
 }
 
-/// RFC 9110 §15.5.9. It can be said before a request is complete, so no gateway stage says it.
-const REQUEST_TIMEOUT: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+/// How long a client may take for what it should do at once.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a closed connection is still read from.
 const LINGER: Duration = Duration::from_secs(2);

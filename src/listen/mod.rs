@@ -3,19 +3,19 @@
 //! [`Listeners::open`] binds each address once per worker with `SO_REUSEPORT`, so that the kernel
 //! spreads connections and no worker waits for another. A connection then passes, in this order,
 //! the cap on open connections, the TLS handshake, and the choice of HTTP version by ALPN; from
-//! there on its `activity` says how long it may stay as it is. What answers the requests is a
+//! there on `http1` or `http2` says how long it may stay as it is. What answers the requests is a
 //! [`Service`].
 
 mod accept;
-mod activity;
 mod bind;
 mod certificates;
 mod close;
 mod connection;
 mod counters;
-mod driver;
+mod http1;
+mod http2;
 mod owner;
-mod session;
+mod received;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -23,6 +23,7 @@ mod workers;
 
 pub use bind::ListenError;
 pub use certificates::{Certificates, Refreshed};
+pub use received::{BrokeOff, Received};
 pub use tls::tls_config;
 
 use std::future::Future;
@@ -33,12 +34,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::sync::watch;
 
 use crate::config::Limits;
 use crate::gateway::{self, Gateway, Peer};
 use crate::record::metrics::Metrics;
+use crate::rejection::Rejection;
 use accept::Listener;
 use counters::{Counters, Slots};
 use workers::Workers;
@@ -54,15 +55,22 @@ pub trait Service: Clone + Send + Sync + 'static {
     fn answer(
         &self,
         peer: &Peer,
-        request: Request<Incoming>,
+        request: Request<Received>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// What is said to a client whose bytes are no request, or not in time; never fails.
+    fn refuse(&self, peer: &Peer, rejection: Rejection) -> Response<Self::Body>;
 }
 
 impl Service for Arc<Gateway> {
     type Body = gateway::Body;
 
-    async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<Self::Body> {
+    async fn answer(&self, peer: &Peer, request: Request<Received>) -> Response<Self::Body> {
         self.handle(peer, request).await
+    }
+
+    fn refuse(&self, peer: &Peer, rejection: Rejection) -> Response<Self::Body> {
+        Gateway::refuse(self, peer, rejection)
     }
 }
 

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
-use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
@@ -26,10 +25,13 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{Certificates, ListenError, Listeners, Refreshed, Service, Setup, tls_config};
+use super::{
+    Certificates, ListenError, Listeners, Received, Refreshed, Service, Setup, tls_config,
+};
 use crate::config::{Limits, Located, Place, TlsPair};
 use crate::gateway::Peer;
 use crate::record::metrics::Metrics;
+use crate::rejection::Rejection;
 
 /// Answers `/` at once, `/wait` when told to, `/endless` without end, `/keep` while it still reads,
 /// and panics at `/panic`.
@@ -44,7 +46,7 @@ struct Stub {
 impl Service for Stub {
     type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-    async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<Self::Body> {
+    async fn answer(&self, peer: &Peer, request: Request<Received>) -> Response<Self::Body> {
         self.begun.add_permits(1);
         let version = request.version();
         match request.uri().path() {
@@ -56,6 +58,12 @@ impl Service for Stub {
         }
         let text = format!("{version:?} tls={:?}", peer.tls);
         Response::new(Full::new(Bytes::from(text)).boxed_unsync())
+    }
+
+    fn refuse(&self, _: &Peer, rejection: Rejection) -> Response<Self::Body> {
+        let mut response = Response::new(Empty::new().boxed_unsync());
+        *response.status_mut() = rejection.status();
+        response
     }
 }
 
@@ -399,17 +407,48 @@ async fn connection_at_rest_ends_by_its_client() {
 
 /// A body that still comes in after its answer is no next request (RFC 9112 §9.3).
 #[tokio::test]
-async fn rest_waits_for_a_body_that_is_already_answered() {
+async fn what_is_left_of_an_answered_body_is_no_request() {
+    let harness = Harness::plain(patient());
+    for path in ["/", "/keep"] {
+        let mut stream = harness.connect().await;
+        let head = format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 39\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4096];
+        assert!(stream.read(&mut answer).await.unwrap() > 0);
+        stream.write_all(b"GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n    ").await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+        let (answer, _) = read_to_end(&mut stream).await;
+        assert_eq!(answer.matches("HTTP/1.1 200 OK").count(), 1, "{answer}");
+    }
+    assert_eq!(harness.stub.begun.available_permits(), 4);
+}
+
+/// HP-07: whoever is told no may send the body or not, so nothing more is read.
+#[tokio::test]
+async fn an_expected_body_that_nobody_wanted_ends_the_connection() {
     let harness = Harness::plain(patient());
     let mut stream = harness.connect().await;
-    let head = b"POST /keep HTTP/1.1\r\nhost: a\r\ncontent-length: 39\r\n\r\n";
+    let head = b"POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n";
     stream.write_all(head).await.unwrap();
-    let mut answer = vec![0; 4096];
-    assert!(stream.read(&mut answer).await.unwrap() > 0);
-    stream.write_all(b"GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n    ").await.unwrap();
     let (answer, _) = read_to_end(&mut stream).await;
-    assert!(!answer.contains("HTTP/1.1"), "{answer}");
-    assert_eq!(harness.stub.begun.available_permits(), 1);
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+}
+
+/// RFC 9112 §9.3, §6.3: HTTP/1.0 keeps a connection if asked to, and knows no chunks.
+#[tokio::test]
+async fn http10_keeps_alive_on_request_only() {
+    let harness = Harness::plain(patient());
+    let mut stream = harness.connect().await;
+    let kept = b"GET / HTTP/1.0\r\nhost: a\r\nconnection: keep-alive\r\n\r\n";
+    stream.write_all(kept).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let read = stream.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+    assert!(answer.contains("\r\nconnection: keep-alive\r\n"), "{answer}");
+    stream.write_all(b"GET / HTTP/1.0\r\nhost: a\r\n\r\n").await.unwrap();
+    let (answer, _) = read_to_end(&mut stream).await;
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
 }
 
 #[tokio::test]
@@ -564,7 +603,8 @@ async fn drain_finishes_a_request_and_refuses_connections() {
     assert!(!draining.is_finished());
     harness.stub.released.add_permits(1);
     let (answer, _) = read_to_end(&mut busy).await;
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\nconnection: close\r\n"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
     drop(busy);
     assert_eq!(draining.await.unwrap(), 0);
 }

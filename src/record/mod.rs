@@ -151,11 +151,6 @@ impl Record {
         &self.method
     }
 
-    /// Whether other requests share the connection at the same time.
-    pub(crate) fn is_multiplexed(&self) -> bool {
-        self.protocol == Version::HTTP_2
-    }
-
     pub(crate) fn came_from(&mut self, client: IpAddr) {
         self.client = Some(client);
     }

@@ -29,6 +29,7 @@ pub enum Reason {
     Overloaded,
     QuotaExceeded,
     RateLimited,
+    RequestTimeout,
     RequestTooLarge,
     SenderMismatch,
     SourceRefused,
@@ -51,7 +52,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in alphabetical order.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::AlgorithmRefused,
         Self::AmbiguousPath,
         Self::AuthUnavailable,
@@ -73,6 +74,7 @@ impl Reason {
         Self::Overloaded,
         Self::QuotaExceeded,
         Self::RateLimited,
+        Self::RequestTimeout,
         Self::RequestTooLarge,
         Self::SenderMismatch,
         Self::SourceRefused,
@@ -130,6 +132,7 @@ impl Reason {
             Self::Overloaded => "overloaded",
             Self::QuotaExceeded => "quota_exceeded",
             Self::RateLimited => "rate_limited",
+            Self::RequestTimeout => "request_timeout",
             Self::RequestTooLarge => "request_too_large",
             Self::SenderMismatch => "sender_mismatch",
             Self::SourceRefused => "source_refused",
@@ -207,6 +210,7 @@ impl Rejection {
             Self::Overloaded => Reason::Overloaded,
             Self::QuotaExceeded(_) => Reason::QuotaExceeded,
             Self::RateLimited(_) => Reason::RateLimited,
+            Self::RequestTimeout => Reason::RequestTimeout,
             Self::RequestTooLarge(_) => Reason::RequestTooLarge,
             Self::Token(fault) => fault.reason(),
             Self::TokenInQuery => Reason::TokenInQuery,
@@ -240,6 +244,7 @@ impl Rejection {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodRefused(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::RequestTooLarge(TooLarge::Target) => StatusCode::URI_TOO_LONG,
             Self::RequestTooLarge(TooLarge::Fields) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Flood(_) | Self::QuotaExceeded(_) | Self::RateLimited(_) => {
@@ -281,6 +286,7 @@ impl Rejection {
             | Self::Overloaded
             | Self::QuotaExceeded(_)
             | Self::RateLimited(_)
+            | Self::RequestTimeout
             | Self::RequestTooLarge(_)
             | Self::UpstreamProtocol
             | Self::UpstreamTimeout

@@ -46,3 +46,10 @@ pub fn statuses(text: &str) -> Vec<u16> {
     let lines = text.split("HTTP/1.").skip(1);
     lines.filter_map(|rest| rest.get(2..5)?.parse().ok()).collect()
 }
+
+/// The value of the first field of that name, in lower case, in an answer's text.
+pub fn field(text: &str, name: &str) -> String {
+    let lines = text.lines().map_while(|line| line.split_once(": ").or(line.split_once(' ')));
+    let mut named = lines.filter(|(found, _)| *found == name);
+    named.next().map_or_else(String::new, |(_, value)| value.to_owned())
+}

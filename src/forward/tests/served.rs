@@ -8,6 +8,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::*;
+use crate::listen::Received;
 
 async fn answer(
     sender: Arc<Sender>,
@@ -15,7 +16,7 @@ async fn answer(
 ) -> Result<Response<UpstreamBody>, Infallible> {
     let (parts, body) = request.into_parts();
     let (outgoing, now) = (sender.outgoing(), sender.clock.monotonic());
-    let call = prepare(&parts, Source::Incoming(body), &outgoing, now).unwrap();
+    let call = prepare(&parts, Source::Client(Received::Http2(body)), &outgoing, now).unwrap();
     Ok(call.send().await.unwrap().response)
 }
 

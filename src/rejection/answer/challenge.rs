@@ -54,6 +54,7 @@ pub(super) fn error_code(rejection: &Rejection) -> Option<&'static str> {
         | Rejection::Overloaded
         | Rejection::QuotaExceeded(_)
         | Rejection::RateLimited(_)
+        | Rejection::RequestTimeout
         | Rejection::RequestTooLarge(_)
         | Rejection::UpstreamProtocol
         | Rejection::UpstreamTimeout

@@ -28,6 +28,7 @@ pub(super) fn title(reason: Reason) -> &'static str {
         Reason::NoRoute => "There is nothing here",
         Reason::Overloaded => "The gateway is overloaded",
         Reason::QuotaExceeded | Reason::RateLimited => "Quota exceeded",
+        Reason::RequestTimeout => "The request's head did not end in time",
         Reason::RequestTooLarge => "The request's head is too large",
         Reason::SenderMismatch => "The token is bound to another sender",
         Reason::SourceRefused => "The network is not accepted here",
@@ -74,6 +75,7 @@ pub(super) fn detail(rejection: &Rejection, asked: Asked<'_>) -> String {
         | Rejection::Overloaded
         | Rejection::QuotaExceeded(_)
         | Rejection::RateLimited(_)
+        | Rejection::RequestTimeout
         | Rejection::RequestTooLarge(_)
         | Rejection::UpstreamProtocol
         | Rejection::UpstreamTimeout
@@ -137,6 +139,7 @@ pub(super) fn proxy_status(rejection: &Rejection) -> &'static str {
         | Rejection::NoRoute
         | Rejection::QuotaExceeded(_)
         | Rejection::RateLimited(_)
+        | Rejection::RequestTimeout
         | Rejection::RequestTooLarge(_)
         | Rejection::Token(_)
         | Rejection::TokenInQuery

@@ -1,4 +1,4 @@
-//! Driving one HTTP connection until it ends, is late, or is told to stop.
+//! Driving one connection until it ends, is late, or is told to stop.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::super::{Phase, reached};
 use super::activity::{Activity, Late};
-use super::{Phase, reached};
 use crate::config::Limits;
 
 /// How a connection ended.
@@ -21,19 +21,15 @@ pub(super) enum End {
     Late(Late),
     /// Draining took too long.
     Cut,
-    /// It was idle, and only the HTTP connection ended: its transport is as it was.
-    Idle,
 }
 
-/// A connection of either HTTP version and what it needs to be ended in time.
+/// A connection and what it needs to be ended in time.
 pub(super) struct Driver<'a, C> {
     connection: C,
     /// Ends the connection after the requests under way.
     finish: fn(Pin<&mut C>),
     activity: &'a Activity,
     limits: &'a Limits,
-    /// How long the connection is idle before it ends as such; `None` if it never does.
-    patience: Option<Duration>,
     stage: Stage,
 }
 
@@ -55,12 +51,7 @@ where
         activity: &'a Activity,
         limits: &'a Limits,
     ) -> Self {
-        Self { connection, finish, activity, limits, patience: None, stage: Stage::Serving }
-    }
-
-    /// Ends the connection as idle once it has been so for this long.
-    pub(super) fn resting(self, patience: Duration) -> Self {
-        Self { patience: Some(patience), ..self }
+        Self { connection, finish, activity, limits, stage: Stage::Serving }
     }
 
     /// Runs the connection to its end.
@@ -82,11 +73,6 @@ where
     pub(super) async fn part(&mut self) {
         self.finish();
         drop(tokio::time::timeout(PATIENCE, &mut self.connection).await);
-    }
-
-    /// The connection itself.
-    pub(super) fn into_connection(self) -> C {
-        self.connection
     }
 
     /// hyper closes a connection at once if no head was parsed on it. A client that has just
@@ -114,11 +100,6 @@ where
             if let Poll::Ready(result) = Pin::new(&mut self.connection).poll(cx) {
                 return Poll::Ready(End::Finished(result));
             }
-            if self.should_rest()
-                && let Poll::Ready(end) = self.rest(cx)
-            {
-                return Poll::Ready(end);
-            }
             if self.should_finish() {
                 self.finish();
                 continue;
@@ -132,32 +113,6 @@ where
                 return Poll::Ready(End::Late(late));
             }
             alarm.as_mut().reset(self.next_look());
-        }
-    }
-
-    fn should_rest(&self) -> bool {
-        self.rest_at().is_some_and(|at| at <= std::time::Instant::now())
-    }
-
-    /// Lets hyper end the connection, which it does at once if it is between two requests. If it
-    /// is not, as while it still receives a body that is already answered, it ends after that.
-    ///
-    /// hyper gets a turn before, in which it ends what it must not go on with: behind a body that
-    /// was given up, the rest of that body would be read as the next request.
-    fn rest(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        if let Poll::Ready(result) = Pin::new(&mut self.connection).poll(cx) {
-            return Poll::Ready(End::Finished(result));
-        }
-        if !self.should_rest() {
-            return Poll::Pending;
-        }
-        self.activity.keep(true);
-        self.finish();
-        let ended = Pin::new(&mut self.connection).poll(cx);
-        self.activity.keep(false);
-        match ready!(ended) {
-            Ok(()) => Poll::Ready(End::Idle),
-            Err(error) => Poll::Ready(End::Finished(Err(error))),
         }
     }
 
@@ -184,17 +139,10 @@ where
         };
         match self.stage {
             Stage::Hesitating(until) => next.min(until),
-            Stage::Serving | Stage::Finishing => {
-                self.rest_at().map_or(next, |at| next.min(at.into()))
-            }
+            Stage::Serving | Stage::Finishing => next,
         }
-    }
-
-    fn rest_at(&self) -> Option<std::time::Instant> {
-        let patience = self.patience.filter(|_| self.stage == Stage::Serving)?;
-        Some(self.activity.idle_since()? + patience)
     }
 }
 
 /// How long a client may take for what it should do at once.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(1);
