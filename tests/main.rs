@@ -38,3 +38,4 @@ mod rfc9112_framing;
 mod secrets;
 mod streaming;
 mod tls;
+mod upgrades;

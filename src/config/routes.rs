@@ -5,11 +5,11 @@ use http::Method;
 use super::language::ROUTE;
 use super::pattern::parse_pattern;
 use super::plans::route_limit;
-use super::reading::{Fields, METHODS, Reading, shorten};
+use super::reading::{Fault, Fields, METHODS, Reading, shorten};
 use super::rules::{self, public, rule};
 use super::server::{flag, mode};
 use super::suggest::nearest;
-use super::value::{entries, located, switch, wait, word};
+use super::value::{at_least_one, entries, located, parsed, switch, wait, word};
 use super::yaml::{Entry, Node, Value};
 use super::{Located, MethodRule, Pattern, Place, Problem, Public, Route, RuleKind};
 
@@ -55,6 +55,9 @@ fn route(reading: &mut Reading<'_>, entry: &Entry) -> Option<Route> {
         case_insensitive: flag(reading, &fields, "case_insensitive"),
         allow_encoded_slash: flag(reading, &fields, "allow_encoded_slash"),
         keep_authorization: fields.read(reading, "keep_authorization", switch),
+        upgrade: fields
+            .read(reading, "upgrade", |reading, node| at_least_one(reading, node, protocol))
+            .unwrap_or_default(),
         introspect: fields.read(reading, "introspect", introspect),
     };
     check_callers(reading, &fields, &route, &entry.key);
@@ -75,6 +78,26 @@ fn pattern(reading: &mut Reading<'_>, key: &Located<String>) -> Option<Located<P
 /// `introspect: always`, the one thing that a route can say of it.
 fn introspect(reading: &mut Reading<'_>, node: &Node) -> Option<Place> {
     word(reading, node, &[("always", node.at)])
+}
+
+/// The name of a protocol for `Upgrade` (RFC 9110 §7.8), in lower case.
+fn protocol(reading: &mut Reading<'_>, node: &Node) -> Option<String> {
+    parsed(reading, node, "a protocol such as `websocket`", |text| {
+        let name = text.to_ascii_lowercase();
+        let is_token = Method::from_bytes(name.as_bytes()).is_ok();
+        match name.as_str() {
+            _ if !is_token => {
+                Err(Fault::new("E008", "is not the name of a protocol", "such as `websocket`"))
+            }
+            // Another HTTP behind the gateway's back would carry requests that nobody judged.
+            "h2c" | "h2" | "http" | "tls" => Err(Fault::new(
+                "E008",
+                "would carry requests that nobody checks",
+                "only protocols that are not HTTP, such as `websocket`",
+            )),
+            _ => Ok(name),
+        }
+    })
 }
 
 /// `public:` of the whole route; `false` is an error, for a route is closed unless it says so.

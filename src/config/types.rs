@@ -299,6 +299,8 @@ pub struct Route {
     pub allow_encoded_slash: bool,
     /// Replaces the configuration's setting.
     pub keep_authorization: Option<bool>,
+    /// Protocols that a connection may turn to, such as `websocket`, in lower case. Default none.
+    pub upgrade: Vec<String>,
     /// Where `introspect: always` is written: every token is asked about, JWTs too.
     pub introspect: Option<Place>,
 }

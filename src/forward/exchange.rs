@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::Response;
+use http::header::UPGRADE;
+use http::{HeaderValue, Response, StatusCode};
 
 use super::connection::Connection;
 use super::pool::Shard;
@@ -14,7 +15,7 @@ use super::request_body::Stage;
 use super::response_body::{Stream, UpstreamBody};
 use super::response_head::{Coding, Head};
 use super::sending::{Broken, Sending};
-use super::{Forwarded, hop};
+use super::{Forwarded, hop, upgrade};
 use crate::rejection::Rejection;
 
 /// What a backend can do wrong.
@@ -65,6 +66,8 @@ pub(super) struct Call<'r> {
     pub(super) sending: Sending,
     /// Whether the answer has a head alone (RFC 9110 §9.3.2).
     pub(super) asks_for_head: bool,
+    /// The protocol that the connection may turn to.
+    pub(super) upgrade: Option<HeaderValue>,
     /// Replaces the upstream's response timeout.
     pub(super) timeout: Option<Duration>,
 }
@@ -223,10 +226,11 @@ impl Call<'_> {
     }
 
     /// The answer, as far as it may be passed on.
-    fn answered(self, answer: Answer) -> Result<Forwarded, Rejection> {
+    fn answered(mut self, answer: Answer) -> Result<Forwarded, Rejection> {
         let Answer { mut head, connection, started } = answer;
         let answered = self.now();
-        let coding = head.coding(self.asks_for_head);
+        let turned = self.turned(&head);
+        let coding = if turned { Ok(Coding::UntilClose) } else { head.coding(self.asks_for_head) };
         let coding = coding.map_err(|fault| self.count(fault).rejection())?;
         let took = answered.saturating_sub(started);
         self.shard.backend.counters().answered(head.status, took.as_secs_f64());
@@ -243,7 +247,23 @@ impl Call<'_> {
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
+        if let Some(protocol) = self.upgrade.filter(|_| turned) {
+            response.headers_mut().insert(UPGRADE, protocol);
+        }
         Ok(Forwarded { response, target, waited: answered.saturating_sub(self.began) })
+    }
+
+    /// Whether the connection turns to the protocol that was asked for.
+    fn turned(&mut self, head: &Head) -> bool {
+        let asked_for =
+            self.upgrade.as_ref().filter(|_| head.status == StatusCode::SWITCHING_PROTOCOLS);
+        let turned = asked_for.is_some_and(|asked_for| {
+            self.sending.is_done() && upgrade::is_accepted(&head.headers, asked_for)
+        });
+        if turned {
+            self.sending.turn();
+        }
+        turned
     }
 
     fn count(&self, fault: Fault) -> Fault {

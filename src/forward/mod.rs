@@ -38,6 +38,7 @@ mod scrub;
 mod sending;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod upstream;
 
 pub use origin::Origin;
@@ -77,6 +78,8 @@ pub struct Outgoing<'r> {
     pub scrub: &'r Scrub,
     /// Whether the backend sees the caller's token.
     pub keep_authorization: bool,
+    /// The protocol that the connection is to turn to, if the route allows it.
+    pub upgrade: Option<HeaderValue>,
     /// Replaces the upstream's response timeout.
     pub timeout: Option<Duration>,
     /// The most bytes that the body may have.
@@ -121,13 +124,17 @@ fn prepare<'r>(
     now: Duration,
 ) -> Result<Call<'r>, Rejection> {
     let shard = outgoing.upstream.shard();
-    let body = RequestBody::new(source, outgoing.body_limit, shard.backend.clock(), now)?;
+    let mut body = RequestBody::new(source, outgoing.body_limit, shard.backend.clock(), now)?;
+    if outgoing.upgrade.is_some() {
+        body.may_turn();
+    }
     let head = request_head::write(parts, outgoing, body.framing())?;
     Ok(Call {
         shard,
         began: now,
         sending: Sending::new(head, body),
         asks_for_head: parts.method == Method::HEAD,
+        upgrade: outgoing.upgrade.clone(),
         timeout: outgoing.timeout,
     })
 }

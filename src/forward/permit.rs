@@ -11,7 +11,7 @@ use crate::rejection::Rejection;
 use crate::target::Target;
 
 use super::request_body::Source;
-use super::{Origin, Outgoing, UpstreamBody, prepare};
+use super::{Origin, Outgoing, UpstreamBody, prepare, upgrade};
 
 impl Permit<'_> {
     /// Forwards the request to the route's upstream. Nothing else does, so what reaches a backend
@@ -38,6 +38,7 @@ impl Permit<'_> {
             peer_ip: record.peer_ip.clone(),
             scrub: policy.scrub(),
             keep_authorization: route.keep_authorization,
+            upgrade: upgrade::asked_for(head, &route.upgrade),
             timeout: route.timeout,
             body_limit: policy.limits.body,
             request_id: record.request_id.clone(),

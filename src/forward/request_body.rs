@@ -33,6 +33,8 @@ pub(super) enum Framing {
     Exact(u64),
     /// `Transfer-Encoding: chunked`.
     Chunked,
+    /// None: bytes of another protocol, until the client ends them.
+    Raw,
 }
 
 /// The body that a connection sends, and how far it is.
@@ -90,6 +92,17 @@ impl RequestBody {
         Ok(Self { source, framing, limit, sent, stage, moved: now, clock: clock.clone() })
     }
 
+    /// The bytes behind the head may become another protocol's: they are counted.
+    pub(super) fn may_turn(&mut self) {
+        self.sent.get_or_insert_default();
+    }
+
+    /// From here on, whatever the client sends is passed on.
+    pub(super) fn turn(&mut self) {
+        (self.framing, self.limit) = (Framing::Raw, u64::MAX);
+        self.enter(Stage::Moving);
+    }
+
     pub(super) fn framing(&self) -> Framing {
         self.framing
     }
@@ -131,7 +144,7 @@ impl RequestBody {
     fn end(&mut self) -> Option<Result<Bytes, BodyError>> {
         match self.framing {
             Framing::Exact(_) => Some(Err(self.fail(Stage::Cut, BodyError::Cut))),
-            Framing::Chunked | Framing::Empty => {
+            Framing::Chunked | Framing::Empty | Framing::Raw => {
                 self.enter(Stage::Done);
                 None
             }
@@ -143,7 +156,7 @@ impl RequestBody {
         let total = before + data.len() as u64;
         let announced = match self.framing {
             Framing::Exact(length) => length,
-            Framing::Chunked | Framing::Empty => u64::MAX,
+            Framing::Chunked | Framing::Empty | Framing::Raw => u64::MAX,
         };
         if total > self.limit.min(announced) {
             return Err(self.fail(Stage::TooLarge, BodyError::TooLarge));
@@ -151,7 +164,8 @@ impl RequestBody {
         if let Some(sent) = &self.sent {
             sent.store(total, Ordering::Relaxed);
         }
-        let ended = total == announced || self.source.is_end_stream();
+        let ended =
+            total == announced || (self.framing != Framing::Raw && self.source.is_end_stream());
         self.enter(if ended { Stage::Done } else { Stage::Moving });
         Ok(data)
     }

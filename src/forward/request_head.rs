@@ -4,7 +4,8 @@
 //! the gateway says is added, so that no nomination and no alias can touch it.
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, TRANSFER_ENCODING, VIA,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, TRANSFER_ENCODING,
+    UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderValue, Version, request};
 
@@ -35,6 +36,10 @@ pub(super) fn write(
     let cookies = head.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
     joined(&mut out, &COOKIE, b"; ", cookies);
     add_via(&mut out, &head.headers, head.version)?;
+    if let Some(protocol) = &outgoing.upgrade {
+        line(&mut out, &CONNECTION, b"upgrade");
+        line(&mut out, &UPGRADE, protocol.as_bytes());
+    }
     frame(&mut out, framing, head.headers.contains_key(CONTENT_LENGTH));
     forwarded::write(&mut out, Told::read(&head.headers, &outgoing.origin), outgoing);
     line(&mut out, &X_REQUEST_ID, outgoing.request_id.as_bytes());
@@ -87,7 +92,7 @@ fn is_credential(name: &HeaderName) -> bool {
 fn frame(out: &mut Vec<u8>, framing: Framing, said_length: bool) {
     match framing {
         Framing::Empty if said_length => line(out, &CONTENT_LENGTH, b"0"),
-        Framing::Empty => {}
+        Framing::Empty | Framing::Raw => {}
         Framing::Exact(length) => line(out, &CONTENT_LENGTH, length.to_string().as_bytes()),
         Framing::Chunked => line(out, &TRANSFER_ENCODING, b"chunked"),
     }

@@ -52,6 +52,12 @@ impl Sending {
         Self { front: head.into(), piece: Bytes::new(), behind: b"", body, state: State::Untouched }
     }
 
+    /// Goes on with another protocol, behind a request that was sent.
+    pub(super) fn turn(&mut self) {
+        self.body.turn();
+        self.state = State::Sending;
+    }
+
     /// Whether all of the request was written.
     pub(super) fn is_done(&self) -> bool {
         self.state == State::Done
@@ -66,6 +72,12 @@ impl Sending {
     ) -> Poll<Result<(), Broken>> {
         while !matches!(self.state, State::Done | State::Broken) {
             let step = match ready!(self.poll_flush(socket, cx)) {
+                Ok(()) if self.state == State::Ending && self.body.framing() == Framing::Raw => {
+                    // The other side is to hear that this one has ended. Its answer may go on.
+                    drop(ready!(Pin::new(&mut *socket).poll_shutdown(cx)));
+                    self.state = State::Done;
+                    Ok(())
+                }
                 Ok(()) => ready!(self.poll_body(cx)),
                 Err(broken) => Err(broken),
             };

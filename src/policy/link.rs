@@ -76,6 +76,7 @@ impl Linker<'_> {
             keep_authorization: written
                 .keep_authorization
                 .unwrap_or(self.config.keep_authorization),
+            upgrade: written.upgrade.clone().into(),
             scrutiny: match written.introspect {
                 Some(_) => Scrutiny::Introspect,
                 None => Scrutiny::Usual,
@@ -177,11 +178,12 @@ impl Linker<'_> {
         let upstream = self.upstream(written);
         let rules = (&written.allow, &written.methods, &written.public);
         let text = format!(
-            "{rules:?} {:?} {:?} {:?} {mode:?} {:?} {} {} {}",
+            "{rules:?} {:?} {:?} {:?} {mode:?} {:?} {:?} {} {} {}",
             written.strip_prefix,
             written.limit,
             written.timeout,
             written.keep_authorization,
+            written.upgrade,
             written.case_insensitive,
             written.allow_encoded_slash,
             written.introspect.is_some(),

@@ -27,6 +27,8 @@ pub struct Route {
     pub(crate) mode: Mode,
     pub(crate) limit: Option<Arc<Plan>>,
     pub(crate) keep_authorization: bool,
+    /// Protocols that a connection may turn to, in lower case.
+    pub(crate) upgrade: Box<[String]>,
     /// How closely tokens are looked at here.
     pub(crate) scrutiny: Scrutiny,
     pub(crate) metrics: Arc<RouteMetrics>,

@@ -468,6 +468,11 @@ pub(crate) static ROUTE: Section = Section {
             ),
             key("keep_authorization", Kind::Switch, "Whether the backend sees the token."),
             key(
+                "upgrade",
+                Kind::Some(&Kind::Text),
+                "Protocols that a connection may turn to, such as `websocket`. Default none.",
+            ),
+            key(
                 "introspect",
                 Kind::Word(&["always"]),
                 "Asks the issuer about every token, JWTs too.",

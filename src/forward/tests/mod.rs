@@ -272,6 +272,7 @@ impl Sender {
             scrub: &self.scrub,
             keep_authorization: false,
             timeout: None,
+            upgrade: None,
             body_limit: 1000,
             request_id: HeaderValue::from_static("01K3F9"),
         }

@@ -32,6 +32,7 @@ impl Framing {
         let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
         match length {
             _ if asked_for_head || bodiless.contains(&status) => Self::Bodiless,
+            _ if status == StatusCode::SWITCHING_PROTOCOLS => Self::UntilClose,
             Some(length) => Self::Exact(length),
             None if version == Version::HTTP_10 => Self::UntilClose,
             None => Self::Chunked,

@@ -24,6 +24,8 @@ pub(super) enum Left {
     /// So many bytes.
     Length(u64),
     Chunks(Chunks),
+    /// Bytes of another protocol, until the client ends them.
+    Raw,
     /// It broke off: where it would have ended is not known.
     Broken,
 }
@@ -61,7 +63,7 @@ impl Body {
         match self.wire()?.left {
             Left::Length(length) => Some(length),
             Left::Chunks(Chunks::Done) => Some(0),
-            Left::Chunks(_) | Left::Broken => None,
+            Left::Chunks(_) | Left::Raw | Left::Broken => None,
         }
     }
 
@@ -91,8 +93,10 @@ impl Wire {
             }
             // An error of writing is for reading to tell.
             let _ = self.poll_flush(cx);
-            if !matches!(ready!(self.poll_fill(cx)), Ok(1..)) {
-                self.left = Left::Broken;
+            match ready!(self.poll_fill(cx)) {
+                Ok(1..) => {}
+                Ok(0) if self.left == Left::Raw => self.left = Left::NOTHING,
+                Ok(0) | Err(_) => self.left = Left::Broken,
             }
         }
     }
@@ -111,6 +115,8 @@ impl Wire {
                 self.left = Left::Broken;
                 BrokeOff
             }),
+            Left::Raw if self.input.is_empty() => Ok(Read::More),
+            Left::Raw => Ok(Read::Data(self.input.split().freeze())),
             Left::Broken => Err(BrokeOff),
         }
     }

@@ -4,7 +4,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, Request, Uri, Version, request};
 use httparse::{Header, ParserConfig, Status};
 
@@ -23,6 +23,8 @@ pub(super) struct Head {
     pub(super) keeps_alive: bool,
     /// Whether the client waits for `100 Continue` (RFC 9110 §10.1.1).
     pub(super) expects: bool,
+    /// Whether it would turn to another protocol (RFC 9110 §7.8).
+    pub(super) upgrades: bool,
     /// Whether it takes trailers behind the answer's body (RFC 9110 §10.1.4).
     pub(super) takes_trailers: bool,
 }
@@ -86,6 +88,10 @@ impl Head {
                 false => has_member(&headers, &CONNECTION, b"keep-alive"),
             },
             expects: is_new && has_member(&headers, &EXPECT, b"100-continue"),
+            upgrades: is_new
+                && body == Left::NOTHING
+                && headers.contains_key(UPGRADE)
+                && has_member(&headers, &CONNECTION, b"upgrade"),
             takes_trailers: is_new && has_member(&headers, &TE, b"trailers"),
             parts,
         };

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame};
 
 use super::super::received::Received;
@@ -24,6 +24,7 @@ pub(super) struct Asked {
     for_head: bool,
     version: Version,
     keeps_alive: bool,
+    upgrades: bool,
     takes_trailers: bool,
 }
 
@@ -33,6 +34,7 @@ impl Asked {
         for_head: false,
         version: Version::HTTP_11,
         keeps_alive: false,
+        upgrades: false,
         takes_trailers: false,
     };
 }
@@ -54,6 +56,7 @@ impl<S: Service> Connection<'_, S> {
             for_head: head.parts.method == Method::HEAD,
             version: head.parts.version,
             keeps_alive: head.keeps_alive,
+            upgrades: head.upgrades,
             takes_trailers: head.takes_trailers,
         };
         let response = self.answer(head).await?;
@@ -64,8 +67,8 @@ impl<S: Service> Connection<'_, S> {
     async fn answer(&mut self, head: Head) -> Result<Response<S::Body>, End> {
         self.wire.lock().expect_body(head.body, head.expects);
         let body = match head.body {
-            Left::NOTHING => Received::Empty,
-            Left::Length(_) | Left::Chunks(_) | Left::Broken => {
+            Left::NOTHING if !head.upgrades => Received::Empty,
+            Left::Length(_) | Left::Chunks(_) | Left::Raw | Left::Broken => {
                 Received::Http1(Body::new(&self.wire))
             }
         };
@@ -94,15 +97,23 @@ impl<S: Service> Connection<'_, S> {
         let (head, body) = response.into_parts();
         let length = body.size_hint().exact();
         let framing = Framing::of(head.status, asked.for_head, asked.version, length);
+        let turns = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        if turns && !asked.upgrades {
+            return Err(End::Cut);
+        }
         let stays = asked.keeps_alive
             && framing != Framing::UntilClose
             && self.watch.is_serving()
             && self.wire.lock().can_go_on();
         let option = match stays {
+            _ if turns => Some("upgrade"),
             false => Some("close"),
             true => (asked.version == Version::HTTP_10).then_some("keep-alive"),
         };
         answer::write(&mut self.wire.lock().output.front, &head, framing, option);
+        if turns {
+            self.wire.lock().left = Left::Raw;
+        }
         let left = if let Framing::Exact(length) = framing { Some(length) } else { None };
         let mut sending = Sending { framing, left, takes_trailers: asked.takes_trailers };
         let mut body = pin!((framing != Framing::Bodiless).then_some(body));
@@ -214,7 +225,7 @@ impl Wire {
             Left::NOTHING => true,
             Left::Length(left) => left <= FORGOTTEN && !self.expects,
             Left::Chunks(_) => self.left.is_nothing(),
-            Left::Broken => false,
+            Left::Raw | Left::Broken => false,
         }
     }
 }
