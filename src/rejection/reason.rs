@@ -204,7 +204,7 @@ impl Rejection {
             Self::MissingToken => Reason::MissingToken,
             Self::NoHealthyUpstream => Reason::NoHealthyUpstream,
             Self::NoRoute => Reason::NoRoute,
-            Self::Overloaded => Reason::Overloaded,
+            Self::Overloaded | Self::Shed { .. } => Reason::Overloaded,
             Self::QuotaExceeded(_) => Reason::QuotaExceeded,
             Self::RateLimited(_) => Reason::RateLimited,
             Self::RequestTooLarge(_) => Reason::RequestTooLarge,
@@ -249,13 +249,17 @@ impl Rejection {
             Self::AuthUnavailable { .. }
             | Self::Draining
             | Self::NoHealthyUpstream
-            | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::Overloaded
+            | Self::Shed { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
-    /// The line of the rule that refused, where one did.
+    /// The line of the rule or limit that refused, where one did.
     pub(crate) fn rule(&self) -> Option<&str> {
+        if let Self::Shed { rule } = self {
+            return Some(rule);
+        }
         if let Self::Denied(denial) = self { Some(&denial.rule) } else { None }
     }
 
@@ -282,6 +286,7 @@ impl Rejection {
             | Self::QuotaExceeded(_)
             | Self::RateLimited(_)
             | Self::RequestTooLarge(_)
+            | Self::Shed { .. }
             | Self::UpstreamProtocol
             | Self::UpstreamTimeout
             | Self::UpstreamUnreachable => false,
