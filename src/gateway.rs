@@ -16,10 +16,11 @@ use prometheus::IntGauge;
 
 use crate::authorize::Permit;
 use crate::clock::Now;
-use crate::config::Limits;
+use crate::config::{Limits, UNIX_PEER};
 use crate::forward::Origin;
 use crate::identity::Caller;
 use crate::listen::Received;
+use crate::overload::Load;
 use crate::policy::{Access, Found, Policy, Shared};
 use crate::record::{AccessLog, Record, Sink, request_id};
 use crate::rejection::{Asked, Rejection, TooLarge};
@@ -29,7 +30,7 @@ use unread::Unread;
 /// The other end of a client's connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Its address.
+    /// Its address; [`UNIX_PEER`] if it came over a unix socket.
     pub address: SocketAddr,
     /// The address without its port, as fields write it.
     pub ip: HeaderValue,
@@ -44,16 +45,21 @@ pub struct Peer {
 pub struct Gateway {
     policy: ArcSwap<Policy>,
     sink: Arc<Sink>,
+    load: Arc<Load>,
 }
 
 impl Peer {
     /// The peer of a connection. What is written for each of its requests is written here once.
     #[must_use]
     pub fn new(address: SocketAddr, tls: Option<&'static str>, in_flight: IntGauge) -> Self {
+        // What RFC 7239 §6.2 has for a peer without an address, as those of unix sockets are.
+        let unknown = HeaderValue::from_static("unknown");
+        if address.ip() == UNIX_PEER {
+            return Self { address, ip: unknown, tls, in_flight };
+        }
         let ip = HeaderValue::try_from(address.ip().to_canonical().to_string());
         // Addresses are made of visible ASCII.
-        let ip = ip.unwrap_or(HeaderValue::from_static("unknown"));
-        Self { address, ip, tls, in_flight }
+        Self { address, ip: ip.unwrap_or(unknown), tls, in_flight }
     }
 }
 
@@ -62,13 +68,19 @@ impl Gateway {
     #[must_use]
     pub fn new(policy: Arc<Policy>, shared: &Shared, log: Option<AccessLog>) -> Self {
         let sink = Sink::new(shared.clock.clone(), shared.metrics.clone(), log);
-        Self { policy: ArcSwap::new(policy), sink: Arc::new(sink) }
+        Self { policy: ArcSwap::new(policy), sink: Arc::new(sink), load: Arc::default() }
     }
 
     /// The policy in force.
     #[must_use]
     pub fn policy(&self) -> Arc<Policy> {
         self.policy.load_full()
+    }
+
+    /// How much is under way.
+    #[must_use]
+    pub fn load(&self) -> &Arc<Load> {
+        &self.load
     }
 
     /// The limits in force.
@@ -115,6 +127,7 @@ impl Gateway {
         let origin = Origin::of(peer.address, secure, &head.headers, &policy.trusted_proxies);
         record.came_from(origin.client);
         policy.flood.as_ref().map_or(Ok(()), |flood| flood.take(origin.client))?;
+        self.load.admit(&policy.ceilings)?;
         count_fields(&head.headers, policy.limits.headers)?;
         let target = Target::of(&head.method, &head.uri, head.version, &head.headers)?;
         record.target = Some(target.clone());

@@ -10,6 +10,7 @@
 //!    permit, [`limit`] spends from the caller's quota.
 //!    [`revoke`] knows the tokens that are refused before their time.
 //! 5. [`forward`] sends the permitted request on. Whatever refuses is a [`rejection`].
+//!    [`overload`] refuses what is more than the machine can bear.
 //! 6. [`record`] leaves one record of it all; [`admin`] shows it.
 //!
 //! [`server`] assembles these into a running process, [`demo`] adds an issuer and a sample API,
@@ -29,6 +30,7 @@ mod http1;
 pub mod identity;
 pub mod limit;
 pub mod listen;
+pub mod overload;
 pub mod policy;
 pub mod record;
 pub mod rejection;

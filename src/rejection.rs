@@ -53,6 +53,11 @@ pub enum Rejection {
     RequestTimeout,
     /// 431 or 414: the head of the request exceeds a limit.
     RequestTooLarge(TooLarge),
+    /// 503: as much is under way as the limit allows that is written here.
+    Shed {
+        /// `gateway.yaml:12`, or the limit's name where its default was met.
+        rule: Arc<str>,
+    },
     /// 401: the token is not valid here.
     Token(TokenFault),
     /// 400: a token came in the query beside the one in the header (RFC 6750 §3.1).

@@ -1,6 +1,7 @@
 //! A running gateway: everything put together, started, reloaded and stopped.
 
 mod compile;
+mod keys;
 mod notes;
 mod options;
 mod prepared;
@@ -8,6 +9,7 @@ mod refresh;
 mod revocation;
 mod running;
 mod signals;
+mod systemd;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,11 +22,12 @@ pub use crate::admin::{Refused, Reloaded};
 pub use options::{ConfigSource, Lines, Options, Pem};
 pub use prepared::Prepared;
 pub(crate) use running::describe_issuer;
+pub use systemd::Notifier;
 
 use crate::admin::Operations;
 use crate::config::Drain;
 use crate::gateway::Gateway;
-use crate::listen::{ListenError, Listeners};
+use crate::listen::{ListenError, Listeners, Place};
 use crate::record::metrics::Metrics;
 use running::Running;
 
@@ -57,7 +60,7 @@ impl StartError {
 pub struct Server {
     running: Arc<Running>,
     admin: Listeners,
-    background: [JoinHandle<()>; 2],
+    background: Vec<JoinHandle<()>>,
 }
 
 /// How stopping went.
@@ -82,7 +85,19 @@ impl Server {
         self.running.listeners.addresses()
     }
 
-    /// The address of the administration.
+    /// Where the proxy accepts connections, unix sockets among them.
+    #[must_use]
+    pub fn places(&self) -> &[Place] {
+        self.running.listeners.places()
+    }
+
+    /// Where the administration accepts connections.
+    #[must_use]
+    pub fn admin_places(&self) -> &[Place] {
+        self.admin.places()
+    }
+
+    /// The address of the administration, if it has one.
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.addresses().first().copied()
@@ -137,15 +152,31 @@ impl Server {
 
     /// Stops: says that it is not ready, goes on for `drain.delay`, stops accepting, and lets
     /// requests under way finish for at most `drain.timeout`.
+    ///
+    /// While a successor listens on the same administration address, that is left to it at once:
+    /// nobody who asks the new gateway shall hear that the old one stops.
     pub async fn shutdown(&self, drain: Drain) -> Drained {
+        self.running.notifier.stopping(drain.delay.saturating_add(drain.timeout));
         self.running.draining.store(true, Ordering::Release);
         tracing::info!(delay = ?drain.delay, timeout = ?drain.timeout, "draining");
-        self.running.shared.clock.sleep(drain.delay).await;
-        let cut = self.running.listeners.drain(drain.timeout).await;
+        let stopping = async {
+            self.running.shared.clock.sleep(drain.delay).await;
+            self.running.listeners.drain(drain.timeout).await
+        };
+        let ((), cut) = tokio::join!(self.leave_admin(), stopping);
         self.admin.drain(Duration::ZERO).await;
         Drained { cut }
     }
+
+    async fn leave_admin(&self) {
+        if self.admin.is_shared().await {
+            self.admin.drain(LEAVE_WITHIN).await;
+        }
+    }
 }
+
+/// How long those who ask the administration may take while a successor has it already.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
 impl Drop for Server {
     fn drop(&mut self) {

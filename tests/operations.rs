@@ -12,6 +12,7 @@ use scopegate::config::Drain;
 use tokio::net::TcpStream;
 
 use crate::harness::chaos::{Chaos, Step::*};
+use crate::harness::issuer::Behaviour;
 use crate::harness::process::{self, Process};
 use crate::harness::{Backend, Call, Harness, Issuer, until, within};
 
@@ -133,6 +134,107 @@ routes: {{ /r: {{ GET: read }} }}"
         assert_eq!(t.get("/r").bearer(&token).send().await.status(), 200);
     }
     assert_eq!(t.backend.seen().len(), 3);
+}
+
+/// Settings of an issuer that say nothing of its keys change while its key server is down, and the
+/// keys are carried over: no token is answered 503.
+#[tokio::test]
+async fn keys_are_carried_over_while_the_issuer_is_down() {
+    let yaml = |leeway: &str| {
+        format!(
+            "issuers: {{ main: {{ url: '{{issuer}}', audience: https://api.example.com, leeway: {leeway} }} }}
+routes: {{ /r: {{ GET: read }} }}"
+        )
+    };
+    let t = Harness::start(&yaml("30s")).await;
+    let token = t.token().scope("read").sign();
+    t.issuer.behave(Behaviour::Broken(500, Bytes::new()));
+    t.rewrite(&yaml("10s"));
+    t.server.reload().await.expect("the file is good");
+    assert_eq!(t.get("/r").bearer(&token).send().await.status(), 200);
+    // Keys of an issuer of another name are not: whose they are is what a name says.
+    t.rewrite(&yaml("10s").replace("main:", "other:"));
+    t.server.reload().await.expect("the file is good");
+    assert_eq!(t.get("/r").bearer(&token).send().await.status(), 503);
+    assert_eq!(t.backend.seen().len(), 1);
+}
+
+/// A new issuer's keys are there before the policy that asks for them: until then the one before
+/// answers, and the wait for an issuer that hangs has an end.
+#[tokio::test]
+async fn the_old_policy_judges_until_the_new_one_can() {
+    let t = Harness::start("routes: { /r: { GET: read } }").await;
+    let token = t.token().scope("read").sign();
+    let hangs = Chaos::start(&[Head, Hold]).await;
+    t.rewrite(&format!(
+        "issuers: {{ main: {{ url: '{{issuer}}', audience: https://api.example.com }}, new: {{ url: {}, audience: a }} }}
+routes: {{ /r: {{ GET: read }}, /new: {{ public: true }} }}",
+        hangs.url()
+    ));
+    let reloading = t.server.reload();
+    let meanwhile = async {
+        until("the question", async || !hangs.heads().is_empty()).await;
+        assert_eq!(t.get("/r").bearer(&token).send().await.status(), 200);
+        assert_eq!(t.get("/new").send().await.status(), 404);
+    };
+    let (reloaded, ()) = tokio::join!(within(reloading), meanwhile);
+    assert_eq!(reloaded.expect("the file is good").added, 1);
+    assert_eq!(t.get("/new").send().await.status(), 200);
+    assert_eq!(t.get("/r").bearer(&token).send().await.status(), 200);
+}
+
+/// Reloads that follow each other closely for some seconds: what is answered fits one policy as a
+/// whole, never a mix of two, and nothing is lost. Each policy says in a header which it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_fit_one_policy_as_a_whole() {
+    let yaml = |turn: usize| {
+        let (even, odd) =
+            if turn.is_multiple_of(2) { ("read", "admin") } else { ("admin", "read") };
+        format!(
+            "identity_headers: {{ X-Turn: \"{}\" }}
+routes: {{ /even: {{ GET: {even} }}, /odd: {{ GET: {odd} }}, /issuer: {{ GET: read }} }}",
+            ["even", "odd"][turn % 2]
+        )
+    };
+    let t = Harness::start(&yaml(0)).await;
+    let token = t.token().scope("read").sign();
+    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let loops: Vec<_> = (0..4)
+        .map(|_| {
+            let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
+            let (address, token) = (t.address(), token.clone());
+            tokio::spawn(async move {
+                let mut sender = connect(address).await;
+                for path in ["/even", "/odd", "/issuer"].into_iter().cycle().take(MOST) {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let status = get(&mut sender, path, &token).await;
+                    assert!(matches!(status, Ok(200 | 403)), "{path}: {status:?}");
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    let began = std::time::Instant::now();
+    let mut turn = 0;
+    while began.elapsed() < Duration::from_secs(3) {
+        turn += 1;
+        t.rewrite(&yaml(turn));
+        t.server.reload().await.expect("the file is good");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    for one in loops {
+        within(one).await.unwrap();
+    }
+    assert!(turn >= 10 && answered.load(Ordering::Relaxed) > 200, "{turn} {answered:?}");
+    // What let a request through and what named the caller is one policy.
+    for seen in t.backend.seen() {
+        let turn = seen.header("x-turn").unwrap();
+        assert!(seen.target == "/issuer" || seen.target == format!("/{turn}"), "{seen:?}");
+    }
+    assert_eq!(t.metric("scopegate_http_requests_total", &[("code", "503")]).await, 0.0);
 }
 
 /// AZ-11, decision 9: a file that cannot be used changes nothing, and says so.

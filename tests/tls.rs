@@ -225,6 +225,40 @@ async fn new_certificates_are_used_without_a_restart() {
     assert_eq!(get(&mut sender, "/open").await.0, 200);
 }
 
+/// TL-03: certificates are exchanged under load, by files that change and by reloads, and no
+/// handshake fails.
+#[tokio::test]
+async fn no_handshake_fails_while_certificates_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Pair::write(folder.path(), "a", &["a.example"]);
+    let t = start(&[&first]).await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let second = Pair::write(elsewhere.path(), "b", &["a.example"]);
+    let third = Pair::write(elsewhere.path(), "c", &["a.example"]);
+    let either = Client::trusting(&[&first, &second, &third]);
+    let mut seen = std::collections::HashSet::new();
+    for turn in 0..12 {
+        let next = [&second, &third][turn % 2];
+        std::fs::copy(&next.cert, &first.cert).unwrap();
+        std::fs::copy(&next.key, &first.key).unwrap();
+        let reload = async {
+            if turn % 3 == 0 {
+                t.server.reload().await.expect("the pair is good");
+            }
+        };
+        let handshakes = async {
+            for _ in 0..10 {
+                let stream = either.connect(t.address(), "a.example").await.unwrap();
+                seen.insert(tls::shown(&stream));
+                assert_eq!(get(&mut http1(stream).await, "/open").await.0, 200);
+            }
+        };
+        tokio::join!(reload, handshakes);
+    }
+    assert!(seen.contains(&second.der) || seen.contains(&third.der));
+    assert_eq!(refused_handshakes(&t).await, 0.0);
+}
+
 /// A reload can name other pairs.
 #[tokio::test]
 async fn a_reload_takes_other_pairs_into_use() {

@@ -11,7 +11,6 @@ mod process;
 mod revocations;
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,9 +20,9 @@ use http::{Request, Response};
 use http_body_util::Full;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Limits, is_loopback};
+use crate::config::{Limits, Listen};
 use crate::gateway::Peer;
-use crate::listen::{ListenError, Listeners, Received, Service, Setup};
+use crate::listen::{self, Inherited, ListenError, Listeners, Received, Service};
 use crate::record::metrics::Metrics;
 use crate::rejection::Rejection;
 use revocations::Caller;
@@ -80,25 +79,47 @@ pub struct Refused {
     pub running_since: u64,
 }
 
-/// Starts to answer on `address`, on the runtime of the caller.
+/// Where to administrate.
+#[derive(Debug)]
+pub struct Setup {
+    /// The place.
+    pub listen: Listen,
+    /// What the service manager passed.
+    pub inherited: Arc<Inherited>,
+    /// Whether to listen beside a gateway that is to be replaced.
+    pub takeover: bool,
+}
+
+impl Setup {
+    fn is_exposed(&self) -> bool {
+        match &self.listen {
+            Listen::Systemd(name) => self.inherited.exposed(name).is_some(),
+            Listen::Tcp(_) | Listen::Unix(_) => self.listen.is_exposed(),
+        }
+    }
+}
+
+/// Starts to answer, on the runtime of the caller.
 ///
 /// # Errors
-/// If the address cannot be listened on.
-pub fn open<O: Operations>(
-    address: SocketAddr,
-    operations: &Arc<O>,
-) -> Result<Listeners, ListenError> {
-    let setup = Setup {
-        addresses: vec![address],
-        flag: "--admin",
-        workers: 0,
-        tls: None,
+/// If the place cannot be listened on.
+pub fn open<O: Operations>(setup: &Setup, operations: &Arc<O>) -> Result<Listeners, ListenError> {
+    // Scrapes are not traffic: their connections are counted nowhere.
+    let metrics = Metrics::default();
+    let listeners = listen::Setup {
         limits: Arc::new(ArcSwap::from_pointee(limits())),
-        // Scrapes are not traffic: their connections are counted nowhere.
-        metrics: Metrics::default(),
+        inherited: Arc::clone(&setup.inherited),
+        takeover: setup.takeover,
+        ..listen::Setup::new(vec![setup.listen.clone()], "--admin", metrics)
     };
-    let is_exposed = !is_loopback(address.ip());
-    Listeners::open(&setup, &Admin { operations: Arc::clone(operations), is_exposed })
+    let is_exposed = setup.is_exposed();
+    if is_exposed && matches!(setup.listen, Listen::Systemd(_)) {
+        // What `check` says of an address (A220) only the start can say of a socket.
+        tracing::warn!(
+            "the admin port can be reached from other machines and has no authentication"
+        );
+    }
+    Listeners::open(&listeners, &Admin { operations: Arc::clone(operations), is_exposed })
 }
 
 fn limits() -> Limits {
@@ -106,6 +127,7 @@ fn limits() -> Limits {
         header_bytes: 16 << 10,
         header_timeout: Duration::from_secs(5),
         connections: 64,
+        connections_per_peer: Some(64),
         ..Limits::default()
     }
 }

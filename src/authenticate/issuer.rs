@@ -90,6 +90,20 @@ impl Issuer {
         !is_file && self.config == *config && self.headers == headers
     }
 
+    /// Takes over the keys of the issuer that this one replaces, if both fetch them from the same
+    /// place and pick them by the same rules: a changed leeway is no reason to have no keys. To be
+    /// called before [`start`](Self::start).
+    pub fn succeed(&self, older: &Self) {
+        let rules = |issuer: &Self| {
+            let config = &issuer.config;
+            let place = (config.url.value.clone(), config.keys.clone(), config.insecure);
+            (place, config.algorithms.clone(), needs_keys(config))
+        };
+        if self.place().is_some() && rules(self) == rules(older) {
+            self.keyring.succeed(&older.keyring);
+        }
+    }
+
     /// Starts fetching keys in the background, on the runtime of the caller, where the issuer will
     /// also be asked about tokens. Later calls do nothing. The work ends when the issuer is dropped.
     pub fn start(self: &Arc<Self>) {

@@ -75,6 +75,14 @@ impl Keyring {
         }
     }
 
+    /// Takes over what `older` has, with its age: keys that were fetched from the same place by the
+    /// same rules. They serve until the first fetch of this one's own.
+    pub(super) fn succeed(&self, older: &Self) {
+        self.set.store(older.set.load_full());
+        self.confirmed.store(older.confirmed.load(Ordering::Acquire), Ordering::Release);
+        self.generation.store(older.generation.load(Ordering::Acquire), Ordering::Release);
+    }
+
     /// A keyring with keys that nobody refreshes and that never get stale.
     pub(super) fn fixed(keys: Vec<Key>, clock: &Clock) -> Self {
         let keyring = Self::new(Duration::MAX, clock);

@@ -118,14 +118,15 @@ fn prepare(
     let lines = Lines { writer: Box::new(io::stdout()), terminal: true };
     Ok(Prepared::read(server::Options {
         config: policy.source(),
-        listen: vec![options.listen],
-        admin: Some(options.admin),
+        listen: vec![options.listen.into()],
+        admin: Some(options.admin.into()),
         variables,
         clock,
         workers: Some(WORKERS),
         access_log: Some(lines),
         certificate: Some(certificate),
         color: global.colors_stderr(),
+        ..server::Options::new(std::path::PathBuf::new())
     })?)
 }
 

@@ -1,28 +1,27 @@
 //! `scopegate reload`: checks the file, then has the running gateway read it.
 
 use std::io::Write;
-use std::net::SocketAddr;
 
 use http::{Method, StatusCode};
 
 use super::{Exit, Format, Global};
 use crate::admin::client::{Unreachable, ask};
 use crate::admin::{Refused, Reloaded};
-use crate::config::{self, Variables};
+use crate::config::{self, Listen, Variables};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     /// Where the gateway's administration is [default: what the file says]
     #[arg(long, env = "SCOPEGATE_ADMIN", value_name = "ADDRESS")]
-    admin: Option<SocketAddr>,
+    admin: Option<Listen>,
 }
 
 pub(super) fn run(global: &Global, options: &Options) -> Exit {
-    let address = match address(global, options.admin) {
+    let address = match address(global, options.admin.as_ref()) {
         Ok(address) => address,
         Err(exit) => return exit,
     };
-    match block_on(ask(address, Method::POST, "/reload")) {
+    match block_on(ask(&address, Method::POST, "/reload")) {
         Ok(Ok((status, body))) => report(global, status, &body),
         Ok(Err(unreachable)) => no_gateway(&unreachable),
         Err(error) => fail(&format!("error: cannot start: {error}"), Exit::CannotStart),
@@ -50,9 +49,9 @@ pub(super) fn fail(line: &str, exit: Exit) -> Exit {
 }
 
 /// The address given, else the file's. A file with mistakes is not sent: they are shown here.
-fn address(global: &Global, given: Option<SocketAddr>) -> Result<SocketAddr, Exit> {
+fn address(global: &Global, given: Option<&Listen>) -> Result<Listen, Exit> {
     if let Some(address) = given {
-        return Ok(address);
+        return Ok(address.clone());
     }
     let Some(path) = global.config_path() else {
         return Err(fail(NO_FILE, Exit::Usage));
@@ -67,7 +66,7 @@ fn address(global: &Global, given: Option<SocketAddr>) -> Result<SocketAddr, Exi
     if loaded.problems.has_errors() {
         return Err(rejected());
     }
-    loaded.config.as_ref().map(|config| config.admin.value).ok_or_else(rejected)
+    loaded.config.as_ref().map(|config| config.admin.value.clone()).ok_or_else(rejected)
 }
 
 fn report(global: &Global, status: StatusCode, body: &str) -> Exit {

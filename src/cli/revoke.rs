@@ -1,7 +1,6 @@
 //! `scopegate revoke`: refuses tokens before their time, through the running gateway.
 
 use std::io::{Read, Write};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +11,7 @@ use super::reload::{block_on, fail, no_gateway};
 use super::{Exit, Format, Global};
 use crate::admin::client;
 use crate::clock::Clock;
-use crate::config::{self, Config, Secret, Variables};
+use crate::config::{self, Config, Listen, Secret, Variables};
 use crate::record::written_time;
 use crate::revoke::{Moment, Order};
 
@@ -41,7 +40,7 @@ pub(super) struct Options {
     by: Option<String>,
     /// Where the gateway's administration is [default: what the file says]
     #[arg(long, env = "SCOPEGATE_ADMIN", value_name = "ADDRESS")]
-    admin: Option<SocketAddr>,
+    admin: Option<Listen>,
     /// The secret of `revocation.secret` [default: what the file says]
     #[arg(long, env = "SCOPEGATE_ADMIN_SECRET", hide_env_values = true, value_name = "SECRET")]
     secret: Option<String>,
@@ -81,12 +80,13 @@ pub(super) fn run(global: &Global, options: &Options) -> Exit {
 
 fn ask(global: &Global, options: &Options) -> Result<Exit, Exit> {
     let config = config(global, options)?;
-    let address = options.admin.or(config.as_ref().map(|config| config.admin.value));
+    let address =
+        options.admin.clone().or_else(|| config.as_ref().map(|config| config.admin.value.clone()));
     let address = address.ok_or_else(|| fail(NO_FILE, Exit::Usage))?;
     let of_file = || config.as_ref()?.revocation.as_ref()?.secret.clone();
     let secret = options.secret.clone().map(Secret::from).or_else(of_file);
     let (method, path, body) = request(options, config.as_ref())?;
-    let exchange = client::send(address, method, &path, secret.as_ref(), body);
+    let exchange = client::send(&address, method, &path, secret.as_ref(), body);
     match block_on(exchange) {
         Ok(Ok((status, body))) => Ok(report(global, options, status, &body)),
         Ok(Err(unreachable)) => Err(no_gateway(&unreachable)),

@@ -4,31 +4,58 @@ mod announce;
 mod logs;
 
 use std::io::{IsTerminal, Write};
-use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Exit, Global};
-use crate::config::Variables;
-use crate::server::{Drained, Lines, Options as ServerOptions, Prepared, Server, StartError};
+use crate::config::{Listen, Variables};
+use crate::listen::Inherited;
+use crate::overload::{Descriptors, raise_limit};
+use crate::server::{
+    Drained, Lines, Notifier, Options as ServerOptions, Prepared, Server, StartError,
+};
 use announce::Announcer;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     /// Where clients connect, in place of the file's `listen`; may be given more than once
     #[arg(long, env = "SCOPEGATE_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
-    listen: Vec<SocketAddr>,
+    listen: Vec<Listen>,
     /// Where metrics, health and reload are, in place of the file's `admin`
     #[arg(long, env = "SCOPEGATE_ADMIN", value_name = "ADDRESS")]
-    admin: Option<SocketAddr>,
+    admin: Option<Listen>,
     /// How many threads serve [default: one for each core]
     #[arg(long, env = "SCOPEGATE_WORKERS", value_name = "N",
           value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
     workers: Option<usize>,
+    /// Listens beside a running gateway of the same user, on the same addresses; stop that one with
+    /// SIGTERM once this one is ready, and no connection is refused
+    #[arg(long, env = "SCOPEGATE_TAKEOVER")]
+    takeover: bool,
+}
+
+/// What this process was given by whoever started it.
+struct Given {
+    inherited: Inherited,
+    notifier: Notifier,
+    descriptors: Descriptors,
+}
+
+impl Given {
+    /// Takes it. There must be no other thread yet.
+    fn take() -> Self {
+        Self {
+            inherited: Inherited::from_env(),
+            notifier: Notifier::from_env(),
+            descriptors: raise_limit(),
+        }
+    }
 }
 
 pub(super) fn run(global: &Global, options: &Options) -> Exit {
     let began = Instant::now();
+    let given = Given::take();
     let Some(path) = global.config_path() else {
         say(NO_FILE);
         return Exit::Usage;
@@ -40,7 +67,7 @@ pub(super) fn run(global: &Global, options: &Options) -> Exit {
             return Exit::CannotStart;
         }
     };
-    match runtime.block_on(serve(global, options, &path, began)) {
+    match runtime.block_on(serve(global, options, given, &path, began)) {
         Ok(exit) => exit,
         Err(error) => {
             say(error.to_string().trim_end());
@@ -52,19 +79,20 @@ pub(super) fn run(global: &Global, options: &Options) -> Exit {
 async fn serve(
     global: &Global,
     options: &Options,
+    given: Given,
     path: &Path,
     began: Instant,
 ) -> Result<Exit, StartError> {
-    let prepared = Prepared::read(server_options(global, options, path))?;
+    let prepared = Prepared::read(server_options(global, options, given, path))?;
     let style = logs::start(global, prepared.config().logs.format);
     let announcer = Announcer::new(&prepared, style, global.quiet);
     announcer.greet(path, prepared.warnings());
     let server = prepared.start().await?;
     // Serving goes on meanwhile: whoever is slow to answer is only said to be.
     let announcing = tokio::spawn(announcer.report(
-        server.addresses().to_vec(),
+        server.places().to_vec(),
         server.is_secure(),
-        server.admin_address(),
+        server.admin_places().to_vec(),
         began.elapsed(),
     ));
     let ended = server.run().await;
@@ -90,16 +118,20 @@ fn farewell(server: &Server, ended: std::io::Result<Drained>) -> Exit {
     }
 }
 
-fn server_options(global: &Global, options: &Options, path: &Path) -> ServerOptions {
+fn server_options(global: &Global, options: &Options, given: Given, path: &Path) -> ServerOptions {
     let stdout = std::io::stdout();
     let terminal = stdout.is_terminal();
     ServerOptions {
         listen: options.listen.clone(),
-        admin: options.admin,
+        admin: options.admin.clone(),
         variables: Variables::of_process(),
         workers: options.workers,
         access_log: Some(Lines { writer: Box::new(stdout), terminal }),
         color: global.colors_stderr(),
+        inherited: Arc::new(given.inherited),
+        takeover: options.takeover,
+        notifier: given.notifier,
+        descriptors: given.descriptors,
         ..ServerOptions::new(path.to_owned())
     }
 }
@@ -130,6 +162,9 @@ mod tests {
         let words = ["serve", "--listen", "127.0.0.1:1,[::1]:2", "--listen", "0.0.0.0:3"];
         let options = Words::try_parse_from(words).ok().unwrap().options;
         assert_eq!(options.listen.len(), 3);
+        let words = ["serve", "--listen", "unix:/run/gw.sock,systemd:web"];
+        let options = Words::try_parse_from(words).ok().unwrap().options;
+        assert_eq!(options.listen[1], Listen::Systemd("web".into()));
         assert!(Words::try_parse_from(["serve", "--listen", "8080"]).is_err());
         assert!(Words::try_parse_from(["serve", "--workers", "0"]).is_err());
     }

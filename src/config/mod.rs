@@ -13,6 +13,7 @@ mod covering;
 mod introspection;
 mod issuers;
 mod link;
+mod listen;
 mod names;
 mod network;
 mod overlap;
@@ -40,6 +41,8 @@ pub mod problem;
 
 pub use introspection::{ClientProof, Introspected, Introspection, Provider};
 pub(crate) use issuers::draft;
+pub use listen::{Listen, UnixSocket};
+pub use network::UNIX_PEER;
 pub use problem::{Located, Place, Problem, Problems, Severity, Sources};
 pub use read::{Loaded, load, load_text};
 pub use revocation::{BackchannelLogout, Revocation};

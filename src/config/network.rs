@@ -1,6 +1,6 @@
 //! Addresses, networks and URLs.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::Uri;
 use http::uri::Authority;
@@ -21,8 +21,15 @@ pub(super) fn parse_address(text: &str) -> Result<SocketAddr, Fault> {
     })
 }
 
-/// `10.0.0.0/8`, or one address.
+/// What stands for the address of a peer that has none, since it came over a unix socket. No packet
+/// comes from it (RFC 1122 §3.2.1.3), and what fields of requests say of it is not believed.
+pub const UNIX_PEER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// `10.0.0.0/8`, one address, or `unix` for the peers of unix sockets.
 pub(super) fn parse_network(text: &str) -> Result<IpNet, Fault> {
+    if text == "unix" {
+        return Ok(IpNet::from(UNIX_PEER));
+    }
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(IpNet::from(address));
     }
@@ -120,6 +127,7 @@ mod tests {
     fn networks_have_no_bits_behind_the_mask() {
         assert_eq!(parse_network("10.0.0.1").unwrap().to_string(), "10.0.0.1/32");
         assert!(parse_network("10.0.0.0/8").is_ok());
+        assert!(parse_network("unix").unwrap().contains(&UNIX_PEER));
         assert_eq!(parse_network("10.1.0.0/8").unwrap_err().label, "did you mean `10.0.0.0/8`?");
         assert!(parse_network("10.0.0.0/33").is_err());
     }

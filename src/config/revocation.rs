@@ -10,7 +10,7 @@ use super::reading::{Fault, Fields, Reading};
 use super::server::{flag, path, set};
 use super::value::{count, parsed, rate, some, text, wait};
 use super::yaml::{Node, Value};
-use super::{Config, Issuer, Located, Place, Problem, Rate, Secret, Segment, is_loopback};
+use super::{Config, Issuer, Located, Place, Problem, Rate, Secret, Segment};
 
 /// Where revocations come from and are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +124,7 @@ pub(super) fn check(reading: &mut Reading<'_>, config: &Config) {
         check_logout(reading, config, issuer);
     }
     let Some(revocation) = &config.revocation else { return };
-    if revocation.secret.is_none() && !is_loopback(config.admin.value.ip()) {
+    if revocation.secret.is_none() && config.admin.value.is_exposed() {
         reading.note(
             Problem::new("E087", config.admin.at, "anyone who reaches it could undo revocations")
                 .label("the admin port is not on loopback")

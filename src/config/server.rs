@@ -7,14 +7,15 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::language::{DRAIN, ERRORS, LIMITS, LOGS, TLS};
+use super::listen::parse_listen;
 use super::reading::{Fault, Fields, Reading};
 use super::value::{
-    at_least_one, count, duration, nowhere, parsed, size, switch, text, wait, word,
+    at_least_one, count, duration, nowhere, parse_size, parsed, size, switch, text, wait, word,
 };
 use super::yaml::{Node, Value};
 use super::{
-    Drain, ErrorDetail, Errors, Limits, Listen, Located, LogFormat, LogIdentity, Logs, Mode,
-    Problem, Tls, TlsPair, is_loopback, network,
+    Drain, ErrorDetail, Errors, Limits, Listen, Located, LogFormat, LogIdentity, Logs, MemoryLimit,
+    Mode, Problem, Tls, TlsPair, network,
 };
 
 /// `listen:`, one address or a list.
@@ -24,18 +25,10 @@ pub(super) fn listen(reading: &mut Reading<'_>, file: &Fields<'_>) -> Vec<Locate
         return vec![Located { value: Listen::Tcp(address), at: nowhere() }];
     };
     at_least_one(reading, node, |reading, node| {
-        let address = parsed(reading, node, "an address such as `0.0.0.0:8443`", parse_listen)?;
-        Some(Located { value: Listen::Tcp(address), at: node.at })
+        let value = parsed(reading, node, "an address such as `0.0.0.0:8443`", parse_listen)?;
+        Some(Located { value, at: node.at })
     })
     .unwrap_or_default()
-}
-
-fn parse_listen(text: &str) -> Result<SocketAddr, Fault> {
-    if text.starts_with("unix:") || text.starts_with("systemd:") {
-        let what = "is a listener that is not supported yet";
-        return Err(Fault::new("E090", what, "expected an address, such as `0.0.0.0:8443`"));
-    }
-    network::parse_address(text)
 }
 
 /// `tls:`, which may be absent on loopback only.
@@ -45,9 +38,7 @@ pub(super) fn tls(
     listen: &[Located<Listen>],
 ) -> Option<Located<Tls>> {
     if file.key_at("tls").is_none() {
-        let exposed = listen.iter().find(|listen| match &listen.value {
-            Listen::Tcp(address) => !is_loopback(address.ip()),
-        });
+        let exposed = listen.iter().find(|listen| listen.value.is_exposed());
         if let Some(listen) = exposed {
             reading.note(
                 Problem::new("E024", listen.at, "tokens would cross the network in plaintext")
@@ -93,19 +84,21 @@ pub(super) fn path(reading: &mut Reading<'_>, node: &Node) -> Option<Located<Pat
 }
 
 /// `admin:`
-pub(super) fn admin(reading: &mut Reading<'_>, file: &Fields<'_>) -> Located<SocketAddr> {
-    let default = Located { value: SocketAddr::from(([127, 0, 0, 1], 8081)), at: nowhere() };
+pub(super) fn admin(reading: &mut Reading<'_>, file: &Fields<'_>) -> Located<Listen> {
+    let default = SocketAddr::from(([127, 0, 0, 1], 8081));
+    let default = Located { value: Listen::Tcp(default), at: nowhere() };
     let Some(node) = file.find(reading, "admin") else { return default };
-    let address = parsed(reading, node, "an address and a port", network::parse_address);
-    let Some(address) = address else { return default };
-    if !is_loopback(address.ip()) {
+    let Some(value) = parsed(reading, node, "an address and a port", parse_listen) else {
+        return default;
+    };
+    if value.is_exposed() {
         reading.note(
             Problem::new("A220", node.at, "the admin port can be reached from other machines")
                 .label("not loopback")
                 .help("it has no authentication: keep it on a network of your own"),
         );
     }
-    Located { value: address, at: node.at }
+    Located { value, at: node.at }
 }
 
 /// A network, or one address.
@@ -172,6 +165,15 @@ pub(super) fn limits(reading: &mut Reading<'_>, node: &Node) -> Option<Limits> {
     set(&mut limits.header_timeout, fields.read(reading, "header_timeout", wait));
     set(&mut limits.idle_timeout, fields.read(reading, "idle_timeout", wait));
     set(&mut limits.connections, fields.read(reading, "connections", |r, n| number(r, n, 1, MANY)));
+    limits.connections_per_peer =
+        fields.read(reading, "connections_per_peer", |r, n| number(r, n, 1, MANY));
+    limits.requests = fields.read(reading, "requests", |r, node| {
+        Some(Located { value: number(r, node, 1, MANY)?, at: node.at })
+    });
+    limits.memory = fields.read(reading, "memory", |r, node| {
+        let value = parsed(r, node, "a share such as `90%`, or a size", parse_memory)?;
+        Some(Located { value, at: node.at })
+    });
     set(&mut limits.verdicts, fields.read(reading, "verdicts", |r, n| number(r, n, 1, MANY)));
     set(&mut limits.callers, fields.read(reading, "callers", |r, n| number(r, n, 1, MANY)));
     Some(limits)
@@ -184,6 +186,26 @@ fn number(reading: &mut Reading<'_>, node: &Node, least: u64, most: u64) -> Opti
 fn bytes(reading: &mut Reading<'_>, node: &Node, least: u64, most: u64) -> Option<usize> {
     size(reading, node, least, most).and_then(|found| usize::try_from(found).ok())
 }
+
+/// `90%`, `2GiB` or `off`.
+fn parse_memory(text: &str) -> Result<MemoryLimit, Fault> {
+    if text == "off" {
+        return Ok(MemoryLimit::Off);
+    }
+    let Some(share) = text.strip_suffix('%') else {
+        return parse_size(text).and_then(|bytes| match bytes {
+            LEAST_MEMORY.. => Ok(MemoryLimit::Bytes(bytes)),
+            _ => Err(Fault::new("E061", "is out of range", "at least 64MiB")),
+        });
+    };
+    match share.parse() {
+        Ok(share @ 10..=100) => Ok(MemoryLimit::Share(share)),
+        Ok(_) | Err(_) => Err(Fault::new("E061", "is out of range", "expected `10%` to `100%`")),
+    }
+}
+
+/// Less than that no gateway starts with.
+const LEAST_MEMORY: u64 = 64 << 20;
 
 /// Replaces a default by what was read, if something was.
 pub(super) fn set<T>(place: &mut T, found: Option<T>) {

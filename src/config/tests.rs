@@ -390,8 +390,6 @@ fn what_this_version_cannot_do_is_refused() {
     for (line, count) in [
         ("cors: { origins: any }", 1),
         ("tracing: { otlp: http://c:4317 }", 1),
-        ("listen: unix:/run/gw.sock", 1),
-        ("listen: [systemd:web]", 1),
         ("upstreams: { a: { targets: [http://a], health: { path: / }, retry: 1 } }", 4),
         ("issuers: { a: { url: https://a, audience: b, sender_constraint: dpop } }", 2),
     ] {

@@ -1,6 +1,6 @@
 //! The configuration as types, one struct for each mapping of the YAML language.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 
-use super::{BackchannelLogout, Introspection, Located, Place, Revocation};
+use super::{BackchannelLogout, Introspection, Listen, Located, Place, Revocation};
 
 /// A whole configuration: one file and what it includes.
 #[derive(Clone, Debug)]
@@ -19,8 +19,8 @@ pub struct Config {
     pub tls: Option<Located<Tls>>,
     /// What clients call this gateway, such as `https://api.example.com`, without a trailing slash.
     pub public_url: Option<Located<String>>,
-    /// The address of metrics, health and reload. Default `127.0.0.1:8081`.
-    pub admin: Located<SocketAddr>,
+    /// Where metrics, health and reload are. Default `127.0.0.1:8081`.
+    pub admin: Located<Listen>,
     /// The proxies whose `Forwarded` and `X-Forwarded-*` are believed. Default none.
     pub trusted_proxies: Vec<IpNet>,
     /// The authorization servers, by name. The short form `issuer:` is called `main`.
@@ -59,13 +59,6 @@ pub struct Config {
     pub limits: Limits,
     /// The ids of warnings that `# scopegate: allow A101` comments silence.
     pub allowed_warnings: Vec<String>,
-}
-
-/// A place to accept connections.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listen {
-    /// An address and port; port 0 takes a free one.
-    Tcp(SocketAddr),
 }
 
 /// How connections are secured.
@@ -510,10 +503,42 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Open client connections. Default 10 000.
     pub connections: usize,
+    /// Open connections of one client address (of one /64 in IPv6); trusted proxies and unix sockets
+    /// are not counted. Default half of `connections`.
+    pub connections_per_peer: Option<usize>,
+    /// Requests that are answered at the same time; more are refused. Default twice `connections`.
+    pub requests: Option<Located<usize>>,
+    /// How much memory the process may hold before it refuses requests. Default 90 %.
+    pub memory: Option<Located<MemoryLimit>>,
     /// Verified tokens that are remembered. Default 100 000.
     pub verdicts: usize,
     /// Callers that each limiter keeps apart. Default 1 000 000.
     pub callers: usize,
+}
+
+/// How much memory the process may hold before it refuses requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryLimit {
+    /// `off`: as much as there is.
+    Off,
+    /// `90%`, of what the control group grants, or of the machine's.
+    Share(u8),
+    /// `2GiB`.
+    Bytes(u64),
+}
+
+impl Default for MemoryLimit {
+    fn default() -> Self {
+        Self::Share(90)
+    }
+}
+
+impl Limits {
+    /// Open connections of one client address.
+    #[must_use]
+    pub fn per_peer(&self) -> usize {
+        self.connections_per_peer.unwrap_or(self.connections.div_ceil(2))
+    }
 }
 
 impl Default for Limits {
@@ -526,6 +551,9 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             connections: 10_000,
+            connections_per_peer: None,
+            requests: None,
+            memory: None,
             verdicts: 100_000,
             callers: 1_000_000,
         }

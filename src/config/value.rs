@@ -239,7 +239,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, Fault> {
         .ok_or_else(|| Fault::new("E061", "is out of range", "at most 3650d"))
 }
 
-fn parse_size(text: &str) -> Result<u64, Fault> {
+pub(super) fn parse_size(text: &str) -> Result<u64, Fault> {
     let (digits, unit) = split_number(text);
     let shift = match unit {
         "" | "B" => 0,

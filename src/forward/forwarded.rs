@@ -70,7 +70,12 @@ fn write_behind(out: &mut Vec<u8>, told: &Told, outgoing: &Outgoing<'_>) {
     let origin = &outgoing.origin;
     let secure = told.secure.unwrap_or(origin.secure);
     let host = told.host.as_ref().unwrap_or(&outgoing.host).as_bytes();
-    let client = origin.client.to_string();
+    let nearest = origin.peer.ip().to_canonical();
+    // The peer's own text: one of a unix socket has no address.
+    let client = match origin.client == nearest {
+        true => outgoing.peer_ip.to_str().unwrap_or("unknown").to_owned(),
+        false => origin.client.to_string(),
+    };
     let chain = if told.hops.is_empty() { client.clone() } else { chain(&told.hops, outgoing) };
     let port = told.port.as_ref().map_or(port_of(host, secure), HeaderValue::as_bytes);
     line(out, &X_FORWARDED_FOR, chain.as_bytes());

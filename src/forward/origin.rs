@@ -118,7 +118,9 @@ fn address(node: &[u8]) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let plain = bare.unwrap_or(text).parse::<IpAddr>().ok();
     let with_port = || text.parse::<SocketAddr>().ok().map(|socket| socket.ip());
-    plain.or_else(with_port).map(|address| address.to_canonical())
+    let address = plain.or_else(with_port).map(|address| address.to_canonical());
+    // No packet comes from there; within the gateway it stands for peers of unix sockets.
+    address.filter(|address| !address.is_unspecified())
 }
 
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

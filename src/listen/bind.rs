@@ -1,32 +1,69 @@
 //! Binding addresses, once for each worker, and saying who has them if that fails.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket as NewSocket, Type};
 
+use super::Setup;
+use super::accept::Ending;
+use super::door::Socket;
 use super::owner::owner_of;
+use super::unix::{self, Fault, SocketFile};
+use crate::config::{Listen, UnixSocket};
 
 /// An address cannot be listened on, or the threads for it cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Another process listens there.
-    #[error("cannot listen on {address}: in use{by}\nhelp: {flag} {other}")]
+    #[error("cannot listen on {place}: in use{by}\nhelp: {flag} {other}")]
     InUse {
-        /// The address.
-        address: SocketAddr,
+        /// Where.
+        place: String,
         /// ` by process 4121 (node)`, or nothing if it cannot be found out.
         by: String,
         /// The option that changes it.
         flag: &'static str,
-        /// An address that may be free.
-        other: SocketAddr,
+        /// A place that may be free.
+        other: String,
+    },
+    /// A file that is no socket is in the way.
+    #[error(
+        "cannot listen on {place}: there is a file that is not a socket\nhelp: {flag} takes another"
+    )]
+    NotASocket {
+        /// Where.
+        place: String,
+        /// The option that changes it.
+        flag: &'static str,
+    },
+    /// The service manager passed no socket of this name.
+    #[error(
+        "cannot listen on systemd:{name}: the service manager passed no socket of this name\n\
+         help: {passed}; `FileDescriptorName={name}` in the socket unit names one"
+    )]
+    NotPassed {
+        /// The name.
+        name: String,
+        /// What was passed, in words.
+        passed: String,
+    },
+    /// What the service manager passed by this name cannot accept connections.
+    #[error(
+        "cannot listen on systemd:{name}: what was passed is not a listening stream socket\n\
+         help: the socket unit needs `ListenStream=` and `Accept=no`"
+    )]
+    Unfit {
+        /// The name.
+        name: String,
     },
     /// Anything else.
-    #[error("cannot listen on {address}: {cause}{}", help(cause, flag))]
+    #[error("cannot listen on {place}: {cause}{}", help(cause, flag))]
     Refused {
-        /// The address.
-        address: SocketAddr,
+        /// Where.
+        place: String,
         /// The option that changes it.
         flag: &'static str,
         /// What the system said.
@@ -37,34 +74,123 @@ pub enum ListenError {
     Worker(#[from] io::Error),
 }
 
-/// The sockets of one worker, one for each address.
-pub(super) type Set = Vec<TcpListener>;
+/// Where connections are accepted, now that it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// An address, with the port that was taken for 0.
+    Tcp(SocketAddr),
+    /// The path of a unix socket; empty if it has none.
+    Unix(PathBuf),
+}
 
-/// Binds every address `workers` times.
-pub(super) fn bind(
-    addresses: &[SocketAddr],
-    workers: usize,
-    flag: &'static str,
-) -> Result<Vec<Set>, ListenError> {
-    let mut sets: Vec<Set> = (0..workers).map(|_| Vec::with_capacity(addresses.len())).collect();
-    for &address in addresses {
-        let only_v6 = addresses.iter().any(|other| is_v4_twin(*other, address));
-        probe(address, only_v6).map_err(|cause| explain(address, flag, cause))?;
+impl Place {
+    /// The address, if it has one.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The sockets of one worker, each with the index of its listener.
+pub(super) type Set = Vec<(usize, Socket)>;
+
+/// Everything that was bound.
+pub(super) struct Bound {
+    /// One for each worker.
+    pub(super) sets: Vec<Set>,
+    /// Where, in the order of the setup.
+    pub(super) places: Vec<Place>,
+    /// The addresses that this process alone has bound.
+    pub(super) own: Vec<SocketAddr>,
+    /// What becomes of each listener's sockets.
+    pub(super) endings: Vec<Ending>,
+    /// The files that were made for it.
+    pub(super) files: Vec<SocketFile>,
+}
+
+/// Opens every place of the setup for each of `workers`.
+pub(super) fn bind(setup: &Setup, workers: usize) -> Result<Bound, ListenError> {
+    let sets = (0..workers).map(|_| Vec::with_capacity(setup.addresses.len())).collect();
+    let mut bound =
+        Bound { sets, places: Vec::new(), own: Vec::new(), endings: Vec::new(), files: Vec::new() };
+    for (index, listen) in setup.addresses.iter().enumerate() {
+        match listen {
+            Listen::Tcp(address) => bound.tcp(setup, index, *address)?,
+            Listen::Unix(socket) => bound.unix(setup, index, socket)?,
+            Listen::Systemd(name) => bound.inherited(setup, index, name)?,
+        }
+    }
+    Ok(bound)
+}
+
+impl Bound {
+    fn tcp(&mut self, setup: &Setup, index: usize, address: SocketAddr) -> Result<(), ListenError> {
+        let flag = setup.flag;
+        let only_v6 = setup.addresses.iter().any(|other| is_v4_twin(other, address));
+        if !setup.takeover {
+            probe(address, only_v6).map_err(|cause| explain(address, flag, cause))?;
+        }
         let mut address = address;
-        for set in &mut sets {
+        for set in &mut self.sets {
             let socket = listen(address, only_v6).map_err(|cause| explain(address, flag, cause))?;
             // The first socket picks the port for all.
             address = socket.local_addr()?;
-            set.push(socket);
+            set.push((index, Socket::Tcp(socket)));
         }
+        self.places.push(Place::Tcp(address));
+        self.own.push(address);
+        self.endings.push(Ending::Closes);
+        Ok(())
     }
-    Ok(sets)
-}
 
-/// The addresses that the sockets have, with ports.
-pub(super) fn bound_addresses(sets: &[Set]) -> Result<Vec<SocketAddr>, ListenError> {
-    let first = sets.first().map(Vec::as_slice).unwrap_or_default();
-    Ok(first.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?)
+    fn unix(
+        &mut self,
+        setup: &Setup,
+        index: usize,
+        socket: &UnixSocket,
+    ) -> Result<(), ListenError> {
+        let opened = unix::listen(socket, setup.takeover);
+        let (listener, file) = opened.map_err(|fault| explain_unix(socket, setup.flag, fault))?;
+        self.share(index, &Socket::Unix(listener))?;
+        self.files.push(file);
+        self.endings.push(Ending::Closes);
+        Ok(())
+    }
+
+    fn inherited(&mut self, setup: &Setup, index: usize, name: &str) -> Result<(), ListenError> {
+        for socket in setup.inherited.find(name)? {
+            self.share(index, &socket)?;
+        }
+        self.endings.push(Ending::Stays);
+        Ok(())
+    }
+
+    /// Gives every worker the same socket: there is one queue, and whoever is free takes from it.
+    fn share(&mut self, index: usize, socket: &Socket) -> io::Result<()> {
+        for set in &mut self.sets {
+            set.push((index, socket.share()?));
+        }
+        self.places.push(match socket {
+            Socket::Tcp(socket) => Place::Tcp(socket.local_addr()?),
+            Socket::Unix(socket) => {
+                let address = socket.local_addr()?;
+                Place::Unix(address.as_pathname().map(PathBuf::from).unwrap_or_default())
+            }
+        });
+        Ok(())
+    }
 }
 
 /// Binds without `SO_REUSEPORT`, which fails if anybody listens there. With it, a second gateway
@@ -85,8 +211,9 @@ fn listen(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn socket(address: SocketAddr, only_v6: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+fn socket(address: SocketAddr, only_v6: bool) -> io::Result<NewSocket> {
+    let domain = Domain::for_address(address);
+    let socket = NewSocket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(only_v6)?;
     }
@@ -97,23 +224,40 @@ fn socket(address: SocketAddr, only_v6: bool) -> io::Result<Socket> {
 
 /// Whether `v6`, which takes IPv4 connections too where the system lets it, must leave them to
 /// `other`.
-fn is_v4_twin(other: SocketAddr, v6: SocketAddr) -> bool {
-    v6.is_ipv6() && other.is_ipv4() && other.port() == v6.port()
+fn is_v4_twin(other: &Listen, v6: SocketAddr) -> bool {
+    match other {
+        Listen::Tcp(other) => v6.is_ipv6() && other.is_ipv4() && other.port() == v6.port(),
+        Listen::Unix(_) | Listen::Systemd(_) => false,
+    }
 }
 
 fn explain(address: SocketAddr, flag: &'static str, cause: io::Error) -> ListenError {
+    let place = address.to_string();
     if cause.kind() != io::ErrorKind::AddrInUse {
-        return ListenError::Refused { address, flag, cause };
+        return ListenError::Refused { place, flag, cause };
     }
     let by = owner_of(address).map(|owner| format!(" by {owner}")).unwrap_or_default();
     let port = address.port();
     let other = SocketAddr::new(address.ip(), port.checked_add(10).unwrap_or(port - 10));
-    ListenError::InUse { address, by, flag, other }
+    ListenError::InUse { place, by, flag, other: other.to_string() }
+}
+
+fn explain_unix(socket: &UnixSocket, flag: &'static str, fault: Fault) -> ListenError {
+    let place = format!("unix:{}", socket.path.display());
+    match fault {
+        Fault::InUse(owner) => {
+            let by = owner.map(|owner| format!(" by {owner}")).unwrap_or_default();
+            let other = format!("{place}.2");
+            ListenError::InUse { place, by, flag, other }
+        }
+        Fault::NotASocket => ListenError::NotASocket { place, flag },
+        Fault::Io(cause) => ListenError::Refused { place, flag, cause },
+    }
 }
 
 fn help(cause: &io::Error, flag: &str) -> String {
     let why = if cause.kind() == io::ErrorKind::PermissionDenied {
-        "ports below 1024 need CAP_NET_BIND_SERVICE"
+        "ports below 1024 need CAP_NET_BIND_SERVICE, sockets a directory that this user may write"
     } else if cause.kind() == io::ErrorKind::AddrNotAvailable {
         "this machine has no such address"
     } else {
@@ -137,28 +281,43 @@ const BACKLOG: i32 = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::metrics::Metrics;
+
+    fn setup(addresses: &[SocketAddr]) -> Setup {
+        let addresses = addresses.iter().copied().map(Listen::Tcp).collect();
+        Setup::new(addresses, "--listen", Metrics::default())
+    }
 
     fn loopback() -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], 0))
     }
 
+    fn address(bound: &Bound) -> SocketAddr {
+        match bound.places[0] {
+            Place::Tcp(address) => address,
+            Place::Unix(_) => panic!("it is no unix socket"),
+        }
+    }
+
     #[test]
     fn workers_share_the_port_that_the_first_takes() {
-        let sets = bind(&[loopback(), loopback()], 3, "--listen").unwrap();
-        let addresses = bound_addresses(&sets).unwrap();
-        assert_eq!(addresses.len(), 2);
-        assert_ne!(addresses[0], addresses[1]);
-        for set in &sets {
-            let of_set: Vec<_> = set.iter().map(|socket| socket.local_addr().unwrap()).collect();
-            assert_eq!(of_set, addresses);
+        let bound = bind(&setup(&[loopback(), loopback()]), 3).unwrap();
+        assert_eq!(bound.places.len(), 2);
+        assert_ne!(bound.places[0], bound.places[1]);
+        for set in &bound.sets {
+            let places = set.iter().map(|(_, socket)| match socket {
+                Socket::Tcp(socket) => Place::Tcp(socket.local_addr().unwrap()),
+                Socket::Unix(_) => panic!("it is no unix socket"),
+            });
+            assert_eq!(places.collect::<Vec<_>>(), bound.places);
         }
     }
 
     #[test]
     fn a_port_in_use_is_refused_and_its_owner_named() {
-        let first = bind(&[loopback()], 2, "--listen").unwrap();
-        let address = bound_addresses(&first).unwrap()[0];
-        let error = bind(&[address], 2, "--listen").unwrap_err().to_string();
+        let first = bind(&setup(&[loopback()]), 2).unwrap();
+        let address = address(&first);
+        let error = bind(&setup(&[address]), 2).err().unwrap().to_string();
         let own = std::process::id();
         let start = format!("cannot listen on {address}: in use by process {own} (");
         assert!(error.starts_with(&start), "{error}");
@@ -166,8 +325,27 @@ mod tests {
     }
 
     #[test]
+    fn a_port_is_shared_with_a_gateway_that_is_to_be_replaced() {
+        let first = bind(&setup(&[loopback()]), 2).unwrap();
+        let again = Setup { takeover: true, ..setup(&[address(&first)]) };
+        assert_eq!(bind(&again, 2).unwrap().places, first.places);
+        let foreign = TcpListener::bind(loopback()).unwrap();
+        let taken = Setup { takeover: true, ..setup(&[foreign.local_addr().unwrap()]) };
+        let error = bind(&taken, 1).err().unwrap().to_string();
+        assert!(error.contains("in use by process"), "{error}");
+    }
+
+    #[test]
     fn a_foreign_address_is_refused_with_help() {
-        let error = bind(&["192.0.2.1:0".parse().unwrap()], 1, "--listen").unwrap_err().to_string();
+        let foreign = setup(&["192.0.2.1:0".parse().unwrap()]);
+        let error = bind(&foreign, 1).err().unwrap().to_string();
         assert!(error.contains("this machine has no such address"), "{error}");
+    }
+
+    #[test]
+    fn a_socket_that_was_not_passed_is_named() {
+        let absent = Setup { addresses: vec![Listen::Systemd("web".into())], ..setup(&[]) };
+        let error = bind(&absent, 1).err().unwrap().to_string();
+        assert!(error.contains("systemd:web") && error.contains("it passed none"), "{error}");
     }
 }

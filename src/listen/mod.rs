@@ -12,36 +12,48 @@ mod certificates;
 mod close;
 mod connection;
 mod counters;
+mod door;
 mod http1;
 mod http2;
+mod inherited;
 mod owner;
+mod pulse;
 mod received;
+mod seldom;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod unix;
 mod workers;
 
-pub use bind::ListenError;
+pub use bind::{ListenError, Place};
 pub use certificates::{Certificates, Refreshed};
+pub use inherited::Inherited;
+pub(crate) use pulse::Pulse;
 pub use received::{BrokeOff, Received};
+pub(crate) use seldom::Seldom;
 pub use tls::tls_config;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Request, Response};
+use ipnet::IpNet;
 use tokio::sync::watch;
 
-use crate::config::Limits;
+use crate::config::{Limits, Listen};
 use crate::gateway::{self, Gateway, Peer};
 use crate::record::metrics::Metrics;
 use crate::rejection::Rejection;
 use accept::Listener;
+use bind::Bound;
 use counters::{Counters, Slots};
+use unix::SocketFile;
 use workers::Workers;
 
 /// What answers the requests of connections.
@@ -77,8 +89,8 @@ impl Service for Arc<Gateway> {
 /// Where and how to listen.
 #[derive(Debug)]
 pub struct Setup {
-    /// The addresses; port 0 takes a free one.
-    pub addresses: Vec<SocketAddr>,
+    /// The places; port 0 takes a free one.
+    pub addresses: Vec<Listen>,
     /// The option that changes the addresses, for the help in errors: `--listen`.
     pub flag: &'static str,
     /// How many threads serve; 0 serves on the caller's runtime.
@@ -87,8 +99,35 @@ pub struct Setup {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// The limits in force; a connection heeds those of the moment at which it was accepted.
     pub limits: Arc<ArcSwap<Limits>>,
+    /// The proxies whose connections are not counted by peer.
+    pub trusted: Arc<ArcSwap<Vec<IpNet>>>,
+    /// What the service manager passed.
+    pub inherited: Arc<Inherited>,
+    /// Whether to listen beside a gateway that is to be replaced.
+    pub takeover: bool,
     /// Where connections are counted.
     pub metrics: Metrics,
+    /// What the threads tell that they turn; `None` tells nobody.
+    pub(crate) pulse: Option<Arc<Pulse>>,
+}
+
+impl Setup {
+    /// Listening on the caller's runtime, in plaintext and by the default limits.
+    #[must_use]
+    pub fn new(addresses: Vec<Listen>, flag: &'static str, metrics: Metrics) -> Self {
+        Self {
+            addresses,
+            flag,
+            workers: 0,
+            tls: None,
+            limits: Arc::default(),
+            trusted: Arc::default(),
+            inherited: Arc::default(),
+            takeover: false,
+            metrics,
+            pulse: None,
+        }
+    }
 }
 
 /// Where a set of listeners stands on its way to the end.
@@ -110,7 +149,13 @@ async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
 /// Bound sockets and the threads that serve them.
 #[derive(Debug)]
 pub struct Listeners {
+    places: Vec<Place>,
     addresses: Vec<SocketAddr>,
+    /// Those that this process alone has bound.
+    own: Vec<SocketAddr>,
+    /// Removed when they are dropped.
+    _files: Vec<SocketFile>,
+    has_heir: Arc<AtomicBool>,
     phase: watch::Sender<Phase>,
     slots: Arc<Slots>,
     workers: Workers,
@@ -123,19 +168,24 @@ impl Listeners {
     /// # Errors
     /// If an address cannot be listened on, or a thread cannot be started.
     pub fn open<S: Service>(setup: &Setup, service: &S) -> Result<Self, ListenError> {
-        let sets = bind::bind(&setup.addresses, setup.workers.max(1), setup.flag)?;
-        let addresses = bind::bound_addresses(&sets)?;
+        let Bound { sets, places, own, endings, files } = bind::bind(setup, setup.workers.max(1))?;
+        let has_heir = Arc::new(AtomicBool::new(false));
         let counters = Counters::register(&setup.metrics);
         let slots = Arc::new(Slots::default());
         let listeners: Vec<Arc<Listener<S>>> = setup
             .addresses
             .iter()
-            .map(|address| {
+            .zip(endings)
+            .map(|(address, ending)| {
                 let label: Arc<str> = address.to_string().into();
                 Arc::new(Listener {
                     counters: counters.of(&setup.metrics, &label),
                     label,
                     limits: Arc::clone(&setup.limits),
+                    trusted: Arc::clone(&setup.trusted),
+                    ending,
+                    has_heir: Arc::clone(&has_heir),
+                    warned: Seldom::default(),
                     service: service.clone(),
                     slots: Arc::clone(&slots),
                     tls: setup.tls.clone(),
@@ -143,11 +193,19 @@ impl Listeners {
             })
             .collect();
         let (phase, watched) = watch::channel(Phase::Serving);
-        let workers = Workers::start(sets, setup.workers, &listeners, &watched)?;
-        Ok(Self { addresses, phase, slots, workers })
+        let pulse = setup.pulse.as_ref();
+        let workers = Workers::start(sets, setup.workers, &listeners, &watched, pulse)?;
+        let addresses = places.iter().filter_map(Place::address).collect();
+        Ok(Self { places, addresses, own, _files: files, has_heir, phase, slots, workers })
     }
 
-    /// The addresses bound, in the order of the setup, with the ports that were taken for 0.
+    /// Where connections are accepted, in the order of the setup.
+    #[must_use]
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// The addresses among the places, with the ports that were taken for 0.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -168,6 +226,7 @@ impl Listeners {
     /// Stops accepting, lets open connections finish their requests for at most `timeout`, cuts
     /// the rest, and ends the threads. Returns how many were cut.
     pub async fn drain(&self, timeout: Duration) -> usize {
+        self.has_heir.store(self.is_shared().await, Ordering::Release);
         self.phase.send_replace(Phase::Draining);
         // Every accept loop and every connection holds a receiver: no receiver, nothing open.
         let finished = tokio::time::timeout(timeout, self.phase.closed()).await.is_ok();
@@ -176,6 +235,15 @@ impl Listeners {
         drop(tokio::time::timeout(CUT_WITHIN, self.phase.closed()).await);
         self.workers.stop().await;
         cut
+    }
+}
+
+impl Listeners {
+    /// Whether another process accepts on the same addresses, as its successor does.
+    pub async fn is_shared(&self) -> bool {
+        let own = self.own.clone();
+        let look = tokio::task::spawn_blocking(move || owner::is_shared(&own));
+        look.await.unwrap_or(false)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Who listens on a port, as far as `/proc` tells this user.
 
+use std::collections::HashSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -8,24 +9,45 @@ use super::bind::covers;
 
 /// `process 4121 (node)`, or nothing where there is no `/proc` or the process is not ours to see.
 pub(super) fn owner_of(address: SocketAddr) -> Option<String> {
-    let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
+    let inode = TABLES
         .iter()
         .filter_map(|table| fs::read_to_string(table).ok())
-        .find_map(|table| listening_inode(&table, address))?;
-    let process = process_with(&format!("socket:[{inode}]"))?;
-    let name = fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
-    Some(format!("process {process} ({})", name.trim()))
+        .find_map(|table| listening_inodes(&table, address).into_iter().next())?;
+    process_with(&format!("socket:[{inode}]")).map(described)
 }
 
-/// The inode of the socket that listens on `address`, from a table such as `/proc/net/tcp`.
-fn listening_inode(table: &str, address: SocketAddr) -> Option<u64> {
-    table.lines().skip(1).find_map(|line| {
+/// `process 4121 (node)`.
+pub(super) fn described(process: u32) -> String {
+    let name = fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+    format!("process {process} ({})", name.trim())
+}
+
+/// Whether another process listens on one of these addresses, too.
+pub(super) fn is_shared(addresses: &[SocketAddr]) -> bool {
+    let own = open_here();
+    TABLES.iter().filter_map(|table| fs::read_to_string(table).ok()).any(|table| {
+        let inodes = addresses.iter().flat_map(|address| listening_inodes(&table, *address));
+        inodes.into_iter().any(|inode| !own.contains(&format!("socket:[{inode}]")))
+    })
+}
+
+/// What this process has open.
+fn open_here() -> HashSet<String> {
+    let Ok(descriptors) = fs::read_dir("/proc/self/fd") else { return HashSet::new() };
+    let targets = descriptors.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+    targets.filter_map(|target| target.into_os_string().into_string().ok()).collect()
+}
+
+/// The inodes of the sockets that listen on `address`, from a table such as `/proc/net/tcp`.
+fn listening_inodes(table: &str, address: SocketAddr) -> Vec<u64> {
+    let listening = table.lines().skip(1).filter_map(|line| {
         let mut columns = line.split_whitespace().skip(1);
         let bound = parse_address(columns.next()?)?;
         let state = columns.nth(1)?;
         let inode = columns.nth(5)?;
         (state == LISTEN && covers(bound, address)).then(|| inode.parse().ok())?
-    })
+    });
+    listening.collect()
 }
 
 /// `0100007F:1F90`: words of the address in the machine's byte order, then the port.
@@ -59,6 +81,9 @@ fn has_open(process: &Path, open: &str) -> bool {
         .any(|target| target.as_os_str() == open)
 }
 
+/// Where the kernel lists sockets of this network namespace.
+const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
+
 /// `TCP_LISTEN` of the kernel.
 const LISTEN: &str = "0A";
 
@@ -76,12 +101,12 @@ mod tests {
     #[test]
     #[cfg(target_endian = "little")]
     fn finds_the_listener_of_a_port_and_no_connection() {
-        let find = |address: &str| listening_inode(TABLE, address.parse().unwrap());
-        assert_eq!(find("127.0.0.1:8080"), Some(4711));
-        assert_eq!(find("0.0.0.0:8080"), Some(4711));
-        assert_eq!(find("127.0.0.1:8081"), None);
-        assert_eq!(find("10.0.0.1:8082"), Some(4713));
-        assert_eq!(find("127.0.0.2:8080"), None);
+        let find = |address: &str| listening_inodes(TABLE, address.parse().unwrap());
+        assert_eq!(find("127.0.0.1:8080"), [4711]);
+        assert_eq!(find("0.0.0.0:8080"), [4711]);
+        assert!(find("127.0.0.1:8081").is_empty());
+        assert_eq!(find("10.0.0.1:8082"), [4713]);
+        assert!(find("127.0.0.2:8080").is_empty());
     }
 
     #[test]

@@ -88,6 +88,8 @@ struct Harness {
     metrics: Metrics,
 }
 
+const LOOPBACK: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 const SHORT: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(60);
 
@@ -102,12 +104,10 @@ impl Harness {
             Stub { begun: Arc::new(Semaphore::new(0)), released: Arc::new(Semaphore::new(0)) };
         let metrics = Metrics::default();
         let setup = Setup {
-            addresses: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
-            flag: "--listen",
             workers,
             tls: certificates.map(|certificates| tls_config(certificates).unwrap()),
             limits: Arc::new(ArcSwap::from_pointee(limits)),
-            metrics: metrics.clone(),
+            ..Setup::new(vec![LOOPBACK.into()], "--listen", metrics.clone())
         };
         let listeners = Listeners::open(&setup, &stub).unwrap();
         Self { listeners, stub, metrics }
@@ -656,16 +656,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Both for T {}
 async fn port_in_use_is_an_error_that_names_another() {
     let harness = Harness::plain(patient());
     let taken = harness.listeners.addresses()[0];
-    let setup = Setup {
-        addresses: vec![taken],
-        flag: "--listen",
-        workers: 0,
-        tls: None,
-        limits: Arc::new(ArcSwap::from_pointee(patient())),
-        metrics: Metrics::default(),
-    };
+    let setup = Setup::new(vec![taken.into()], "--listen", Metrics::default());
     let error = Listeners::open(&setup, &harness.stub).unwrap_err();
-    assert!(matches!(error, ListenError::InUse { address, .. } if address == taken));
+    assert!(matches!(error, ListenError::InUse { place, .. } if place == taken.to_string()));
 }
 
 #[tokio::test]

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 use super::accept::{Listener, accept};
 use super::bind::Set;
+use super::pulse::Pulse;
 use super::{Phase, Service};
 
 /// The running threads.
@@ -29,11 +29,17 @@ impl Workers {
         threads: usize,
         listeners: &[Arc<Listener<S>>],
         phase: &watch::Receiver<Phase>,
+        pulse: Option<&Arc<Pulse>>,
     ) -> io::Result<Self> {
         let (running, run) = watch::channel(true);
         let mut started = Vec::with_capacity(threads);
         for (index, set) in sets.into_iter().enumerate() {
-            let loops = Loops { set, listeners: listeners.to_vec(), phase: phase.clone() };
+            let loops = Loops {
+                set,
+                listeners: listeners.to_vec(),
+                phase: phase.clone(),
+                pulse: pulse.cloned(),
+            };
             if threads == 0 {
                 loops.spawn()?;
             } else {
@@ -64,14 +70,18 @@ struct Loops<S> {
     set: Set,
     listeners: Vec<Arc<Listener<S>>>,
     phase: watch::Receiver<Phase>,
+    pulse: Option<Arc<Pulse>>,
 }
 
 impl<S: Service> Loops<S> {
     /// Spawns the accept loops on the current runtime.
     fn spawn(self) -> io::Result<()> {
-        for (socket, listener) in self.set.into_iter().zip(self.listeners) {
-            let socket = TcpListener::from_std(socket)?;
-            tokio::spawn(accept(socket, listener, self.phase.clone()));
+        for (index, socket) in self.set {
+            let Some(listener) = self.listeners.get(index) else { continue };
+            tokio::spawn(accept(socket.open()?, Arc::clone(listener), self.phase.clone()));
+        }
+        if let Some(pulse) = self.pulse {
+            tokio::spawn(pulse.join());
         }
         Ok(())
     }

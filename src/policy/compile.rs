@@ -12,6 +12,7 @@ use crate::authenticate::{Authenticator, Issuer};
 use crate::config::{self, Config, Problems, Sources};
 use crate::forward::{Scrub, Upstream};
 use crate::limit::Flood;
+use crate::overload::Ceilings;
 use crate::record::metrics::Metrics;
 use crate::rejection::Answers;
 use crate::revoke::logout::Doors;
@@ -69,6 +70,7 @@ impl Policy {
                 config.public_url.as_ref().map(|url| url.value.as_str()),
             ),
             limits: config.limits,
+            ceilings: Ceilings::new(&config.limits, sources),
             clients: config.clients.iter().map(client_label).collect(),
             other_clients: "other".into(),
             clock: shared.clock.clone(),
@@ -99,7 +101,12 @@ fn issuers(
             continue;
         }
         match Issuer::new(written, headers, &shared.clock, &shared.metrics) {
-            Ok(issuer) => issuers.push(Arc::new(issuer)),
+            Ok(issuer) => {
+                let older = previous.map(Policy::issuers).unwrap_or_default();
+                let older = older.iter().find(|older| **older.name() == **issuer.name());
+                older.into_iter().for_each(|older| issuer.succeed(older));
+                issuers.push(Arc::new(issuer));
+            }
             Err(problem) => problems.push(problem),
         }
     }

@@ -25,6 +25,7 @@ use crate::config::{Limits, Mode};
 use crate::forward::{Scrub, Upstream};
 use crate::identity::Caller;
 use crate::limit::{Flood, Plan, Plans};
+use crate::overload::Ceilings;
 use crate::record::metrics::Metrics;
 use crate::rejection::{Answers, Rejection};
 use crate::revoke::Revocations;
@@ -63,6 +64,7 @@ pub struct Policy {
     scrub: Scrub,
     pub(crate) answers: Answers,
     pub(crate) limits: Limits,
+    pub(crate) ceilings: Ceilings,
     clients: HashMap<String, Arc<str>, RandomState>,
     other_clients: Arc<str>,
     clock: Clock,

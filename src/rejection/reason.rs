@@ -207,7 +207,7 @@ impl Rejection {
             Self::MissingToken => Reason::MissingToken,
             Self::NoHealthyUpstream => Reason::NoHealthyUpstream,
             Self::NoRoute => Reason::NoRoute,
-            Self::Overloaded => Reason::Overloaded,
+            Self::Overloaded | Self::Shed { .. } => Reason::Overloaded,
             Self::QuotaExceeded(_) => Reason::QuotaExceeded,
             Self::RateLimited(_) => Reason::RateLimited,
             Self::RequestTimeout => Reason::RequestTimeout,
@@ -254,13 +254,17 @@ impl Rejection {
             Self::AuthUnavailable { .. }
             | Self::Draining
             | Self::NoHealthyUpstream
-            | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::Overloaded
+            | Self::Shed { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
-    /// The line of the rule that refused, where one did.
+    /// The line of the rule or limit that refused, where one did.
     pub(crate) fn rule(&self) -> Option<&str> {
+        if let Self::Shed { rule } = self {
+            return Some(rule);
+        }
         if let Self::Denied(denial) = self { Some(&denial.rule) } else { None }
     }
 
@@ -288,6 +292,7 @@ impl Rejection {
             | Self::RateLimited(_)
             | Self::RequestTimeout
             | Self::RequestTooLarge(_)
+            | Self::Shed { .. }
             | Self::UpstreamProtocol
             | Self::UpstreamTimeout
             | Self::UpstreamUnreachable => false,

@@ -1,20 +1,23 @@
 //! What a gateway is started with.
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::Notifier;
 use crate::clock::Clock;
-use crate::config::Variables;
+use crate::config::{Listen, Variables};
+use crate::listen::Inherited;
+use crate::overload::Descriptors;
 
 /// What a gateway is started with.
 pub struct Options {
     /// The configuration.
     pub config: ConfigSource,
     /// Replaces the configuration's `listen`; empty keeps it.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listen>,
     /// Replaces the configuration's `admin`.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<Listen>,
     /// What `${NAME}` in the configuration stands for.
     pub variables: Variables,
     /// The source of time.
@@ -27,6 +30,14 @@ pub struct Options {
     pub certificate: Option<Pem>,
     /// Whether problems are rendered in colours.
     pub color: bool,
+    /// What the service manager passed.
+    pub inherited: Arc<Inherited>,
+    /// Whether to listen beside a running gateway of the same user, which is to stop then.
+    pub takeover: bool,
+    /// What the service manager is told by.
+    pub notifier: Notifier,
+    /// How many descriptors there are.
+    pub descriptors: Descriptors,
 }
 
 impl Options {
@@ -44,6 +55,10 @@ impl Options {
             access_log: None,
             certificate: None,
             color: false,
+            inherited: Arc::default(),
+            takeover: false,
+            notifier: Notifier::default(),
+            descriptors: Descriptors::default(),
         }
     }
 }

@@ -1,19 +1,20 @@
 //! From options to a server: read everything, then open everything.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
+use tokio::task::JoinHandle;
 
 use super::compile::{self, Compiled, Source};
 use super::options::{Lines, Options};
 use super::running::{InForce, Running};
-use super::{Server, StartError, refresh, revocation};
+use super::{Server, StartError, keys, refresh, revocation};
 use crate::admin;
-use crate::config::{Config, Listen, Logs, is_loopback};
+use crate::config::{Config, Listen, Logs};
 use crate::gateway::Gateway;
-use crate::listen::{Certificates, Listeners, Setup, tls_config};
+use crate::listen::{Certificates, Listeners, Pulse, Setup, tls_config};
+use crate::overload;
 use crate::policy::{Policy, Shared};
 use crate::record::AccessLog;
 
@@ -71,27 +72,31 @@ impl Prepared {
     /// If an address cannot be listened on, or TLS or threads cannot be set up.
     #[expect(clippy::unused_async, reason = "it spawns on the runtime that it is awaited on")]
     pub async fn start(self) -> Result<Server, StartError> {
-        let admin = self.options.admin.unwrap_or(self.compiled.config.admin.value);
-        let running = Arc::new(self.open()?);
-        let admin = admin::open(admin, &running)?;
+        let pulse = self.options.notifier.pulse();
+        let admin = self.admin();
+        let running = Arc::new(self.open(pulse.clone())?);
+        let admin = admin::open(&admin, &running)?;
         running.export_start();
-        let background = [refresh::start(&running), revocation::start(&running)];
+        let background = background(&running, pulse);
         Ok(Server { background, running, admin })
     }
 
-    fn open(self) -> Result<Running, StartError> {
-        let setup = self.setup()?;
+    fn open(self, pulse: Option<Arc<Pulse>>) -> Result<Running, StartError> {
+        let setup = Setup { pulse, ..self.setup()? };
         let Self { options, compiled, shared, certificates } = self;
         let source = Source::of(&options);
         let has_own_certificate = options.certificate.is_some();
         let log = open_log(&compiled.config.logs, options.access_log);
         compiled.policy.start();
         let gateway = Arc::new(Gateway::new(compiled.policy, &shared, log));
-        let listeners = Listeners::open(&setup, &gateway)?;
-        for address in &setup.addresses {
-            // Known from the start, not from the first request on.
-            shared.metrics.http_requests_in_flight.with_label_values(&[&address.to_string()]);
+        if let Some(shortage) = options.descriptors.shortage(&compiled.config.limits) {
+            tracing::warn!("{shortage}");
         }
+        let listeners = Listeners::open(&setup, &gateway)?;
+        // Known from the start, not from the first request on.
+        let in_flight = &shared.metrics.http_requests_in_flight;
+        let places = setup.addresses.iter().map(ToString::to_string);
+        gateway.load().count(places.map(|at| in_flight.with_label_values(&[&at])).collect());
         let in_force = InForce::new(compiled.config, shared.clock.now().unix);
         Ok(Running {
             source,
@@ -100,6 +105,9 @@ impl Prepared {
             gateway,
             listeners,
             limits: setup.limits,
+            trusted: setup.trusted,
+            descriptors: options.descriptors,
+            notifier: options.notifier,
             certificates,
             draining: AtomicBool::new(false),
             in_force: ArcSwap::from_pointee(in_force),
@@ -108,34 +116,46 @@ impl Prepared {
     }
 
     fn setup(&self) -> Result<Setup, StartError> {
+        let config = &self.compiled.config;
         Ok(Setup {
-            addresses: self.addresses(),
-            flag: "--listen",
             workers: self.options.workers.unwrap_or_else(cores),
             tls: self.certificates.clone().map(tls_config).transpose()?,
-            limits: Arc::new(ArcSwap::from_pointee(self.compiled.config.limits)),
-            metrics: self.shared.metrics.clone(),
+            limits: Arc::new(ArcSwap::from_pointee(self.options.descriptors.fit(config.limits))),
+            trusted: Arc::new(ArcSwap::from_pointee(config.trusted_proxies.clone())),
+            inherited: Arc::clone(&self.options.inherited),
+            takeover: self.options.takeover,
+            ..Setup::new(self.addresses(), "--listen", self.shared.metrics.clone())
         })
     }
 
-    fn addresses(&self) -> Vec<SocketAddr> {
+    fn admin(&self) -> admin::Setup {
+        let configured = &self.compiled.config.admin.value;
+        admin::Setup {
+            listen: self.options.admin.as_ref().unwrap_or(configured).clone(),
+            inherited: Arc::clone(&self.options.inherited),
+            takeover: self.options.takeover,
+        }
+    }
+
+    fn addresses(&self) -> Vec<Listen> {
         if !self.options.listen.is_empty() {
             return self.options.listen.clone();
         }
         let configured = self.compiled.config.listen.iter();
-        configured
-            .map(|listen| match listen.value {
-                Listen::Tcp(address) => address,
-            })
-            .collect()
+        configured.map(|listen| listen.value.clone()).collect()
     }
 
-    /// `--listen` can name an address that the file's own check of plaintext never saw.
+    /// `--listen` and the service manager can name an address that the file's own check of
+    /// plaintext never saw.
     fn refuse_plaintext_by_omission(&self) -> Result<(), StartError> {
         if self.certificates.is_some() || self.compiled.config.tls.is_some() {
             return Ok(());
         }
-        let open = self.addresses().into_iter().find(|address| !is_loopback(address.ip()));
+        let open = self.addresses().iter().find_map(|listen| match listen {
+            Listen::Tcp(address) => Some(*address).filter(|_| listen.is_exposed()),
+            Listen::Unix(_) => None,
+            Listen::Systemd(name) => self.options.inherited.exposed(name),
+        });
         match open {
             None => Ok(()),
             Some(address) => Err(StartError::Config(format!(
@@ -144,6 +164,20 @@ impl Prepared {
             ))),
         }
     }
+}
+
+/// What runs for as long as the server does.
+fn background(running: &Arc<Running>, pulse: Option<Arc<Pulse>>) -> Vec<JoinHandle<()>> {
+    let mut tasks = vec![
+        refresh::start(running),
+        revocation::start(running),
+        tokio::spawn(overload::watch(Arc::downgrade(&running.gateway))),
+        tokio::spawn(keys::say_ready(Arc::clone(running))),
+    ];
+    if let Some(pulse) = pulse {
+        tasks.push(tokio::spawn(running.notifier.clone().watch(pulse)));
+    }
+    tasks
 }
 
 fn open_log(logs: &Logs, lines: Option<Lines>) -> Option<AccessLog> {

@@ -6,15 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 
 use super::compile::{self, Compiled, Fault, Source};
 use super::notes::notes;
-use super::revocation;
+use super::{Notifier, keys, revocation};
 use crate::admin::{Check, Desk, Operations, Refused, Reloaded};
 use crate::authenticate::IssuerStatus;
 use crate::config::{Config, Limits, Tls};
 use crate::gateway::Gateway;
 use crate::listen::{Certificates, Listeners};
+use crate::overload::Descriptors;
 use crate::policy::{Policy, Shared};
 use crate::record::metrics::Metrics;
 use crate::revoke::Known;
@@ -28,6 +30,9 @@ pub(super) struct Running {
     pub(super) gateway: Arc<Gateway>,
     pub(super) listeners: Listeners,
     pub(super) limits: Arc<ArcSwap<Limits>>,
+    pub(super) trusted: Arc<ArcSwap<Vec<IpNet>>>,
+    pub(super) descriptors: Descriptors,
+    pub(super) notifier: Notifier,
     pub(super) certificates: Option<Arc<Certificates>>,
     pub(super) draining: AtomicBool,
     pub(super) in_force: ArcSwap<InForce>,
@@ -85,13 +90,18 @@ impl Operations for Running {
     async fn reload(&self) -> Result<Reloaded, Refused> {
         let _turn = self.turn.lock().await;
         let began = Instant::now();
+        self.notifier.reloading();
         let previous = self.gateway.policy();
-        match self.follow(&previous) {
+        match self.follow(&previous).await {
             Ok(reloaded) => {
                 let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                self.say_ready("serving");
                 Ok(Reloaded { took_ms, ..reloaded })
             }
-            Err(fault) => Err(self.refuse(fault)),
+            Err(fault) => {
+                self.say_ready("the last reload was rejected; serving by the configuration before");
+                Err(self.refuse(fault))
+            }
         }
     }
 }
@@ -109,9 +119,20 @@ impl Running {
         }
     }
 
+    /// Tells the service manager that requests are served, unless it was told that no more are.
+    pub(super) fn say_ready(&self, how: &str) {
+        if !self.draining.load(Ordering::Acquire) {
+            let routes = self.gateway.policy().census().all;
+            self.notifier.ready(&format!("{how}, {routes} routes"));
+        }
+    }
+
     /// Puts the configuration in force, if all of it can be used.
-    fn follow(&self, previous: &Policy) -> Result<Reloaded, Fault> {
+    async fn follow(&self, previous: &Policy) -> Result<Reloaded, Fault> {
         let compiled = compile::next(&self.source, previous, &self.shared)?;
+        // The policy before judges until this one can.
+        compiled.policy.start();
+        keys::fetched(&compiled.policy).await;
         if let Err(fault) = self.renew_certificates(&compiled) {
             // The series of what it would have added were made when it was compiled.
             forget_gone(&self.shared.metrics, &compiled.policy, previous);
@@ -147,10 +168,9 @@ impl Running {
         let changes = policy.changes(previous);
         let mut notes = notes(&self.in_force.load().config, &config);
         notes.extend((!warnings.is_empty()).then_some(warnings));
-        // Keys are fetched before the first request asks for them.
-        policy.start();
         self.gateway.replace(Arc::clone(&policy));
-        self.limits.store(Arc::new(config.limits));
+        self.limits.store(Arc::new(self.descriptors.fit(config.limits)));
+        self.trusted.store(Arc::new(config.trusted_proxies.clone()));
         self.in_force.store(Arc::new(InForce::new(config, self.shared.clock.now().unix)));
         forget_gone(&self.shared.metrics, previous, &policy);
         self.shared.metrics.config_reloads.with_label_values(&["accepted"]).inc();

@@ -14,6 +14,7 @@ pub mod markdown;
 pub mod process;
 pub mod raw;
 pub mod scrape;
+pub mod socket;
 pub mod tls;
 pub mod token;
 pub mod verdicts;
@@ -176,7 +177,10 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 }
 
 fn config(yaml: &str, issuer: &Issuer, backend: &Backend) -> String {
-    let mut text = String::from("listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\n");
+    let mut text = String::from("admin: 127.0.0.1:0\n");
+    if !yaml.contains("listen:") {
+        text += "listen: 127.0.0.1:0\n";
+    }
     if !yaml.contains("issuers:") {
         text += "issuer: {issuer}\naudience: https://api.example.com\n";
     }

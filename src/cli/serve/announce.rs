@@ -1,6 +1,5 @@
 //! The lines at start: what runs, and how issuers and backends are.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use super::say;
 use crate::authenticate::{Issuer, IssuerStatus};
 use crate::config;
 use crate::forward::Upstream;
+use crate::listen::Place;
 use crate::policy::{Census, Policy};
 use crate::server::Prepared;
 
@@ -50,9 +50,9 @@ impl Announcer {
     /// How issuers and backends are, as far as is known within a second, and where to go.
     pub(super) async fn report(
         self,
-        proxies: Vec<SocketAddr>,
+        proxies: Vec<Place>,
         secure: bool,
-        admin: Option<SocketAddr>,
+        admin: Vec<Place>,
         took: Duration,
     ) {
         let issuers: Vec<_> = self.policy.issuers().iter().map(ask_issuer).collect();
@@ -66,7 +66,7 @@ impl Announcer {
             let words = upstream_words(answer, &self.targets(&name));
             self.voice.state(&format!("upstream {name}"), &words);
         }
-        self.voice.info(&last_line(&proxies, secure, admin, took));
+        self.voice.info(&last_line(&proxies, secure, &admin, took));
     }
 
     /// The upstream's targets as URLs.
@@ -134,20 +134,22 @@ fn greeting(path: &Path, census: Census) -> String {
     format!("scopegate {version} · {file} · {all} route{plural}{colon}{kinds}")
 }
 
-fn last_line(
-    proxies: &[SocketAddr],
-    secure: bool,
-    admin: Option<SocketAddr>,
-    took: Duration,
-) -> String {
+fn last_line(proxies: &[Place], secure: bool, admin: &[Place], took: Duration) -> String {
     let scheme = if secure { "https" } else { "http" };
-    let proxies: Vec<String> = proxies.iter().map(|at| format!("{scheme}://{at}")).collect();
-    let admin = admin.map(|at| format!(" · admin http://{at}")).unwrap_or_default();
     format!(
-        "proxy {}{admin} · ready in {} ms · SIGHUP reloads, Ctrl-C drains",
-        proxies.join(" "),
+        "proxy {} · admin {} · ready in {} ms · SIGHUP reloads, Ctrl-C drains",
+        urls(proxies, scheme),
+        urls(admin, "http"),
         took.as_millis(),
     )
+}
+
+fn urls(places: &[Place], scheme: &str) -> String {
+    let urls = places.iter().map(|place| match place {
+        Place::Tcp(address) => format!("{scheme}://{address}"),
+        Place::Unix(_) => place.to_string(),
+    });
+    urls.collect::<Vec<_>>().join(" ")
 }
 
 impl Voice {
@@ -196,15 +198,20 @@ mod tests {
         assert!(line.ends_with("· 1 route"), "{line}");
     }
 
+    fn tcp(address: &str) -> Place {
+        Place::Tcp(address.parse().unwrap())
+    }
+
     #[test]
     fn the_last_line_says_where_to_go() {
         let line = last_line(
-            &["0.0.0.0:8443".parse().unwrap(), "[::]:8443".parse().unwrap()],
+            &[tcp("0.0.0.0:8443"), tcp("[::]:8443"), Place::Unix("/run/gw.sock".into())],
             true,
-            Some("127.0.0.1:8081".parse().unwrap()),
+            &[tcp("127.0.0.1:8081")],
             Duration::from_millis(31),
         );
-        let expected = "proxy https://0.0.0.0:8443 https://[::]:8443 · admin http://127.0.0.1:8081 \
+        let expected = "proxy https://0.0.0.0:8443 https://[::]:8443 \
+                        unix:/run/gw.sock · admin http://127.0.0.1:8081 \
                         · ready in 31 ms · SIGHUP reloads, Ctrl-C drains";
         assert_eq!(line, expected);
     }

@@ -18,8 +18,13 @@ const DURATION: Kind = Kind::Form(r"[0-9]+(ms|s|m|h|d)", "a duration such as 30s
 const RATE: Kind = Kind::Form(r"[0-9]+/(s|min|h|day)", "a rate such as 60/min");
 const URL: Kind = Kind::Form(r"https?://.+", "an absolute URL");
 const TARGET: Kind = Kind::Form(r"http://[^/]+/?", "http://host:port");
-const NETWORK: Kind = Kind::Form(r"[0-9A-Fa-f:.]+(/[0-9]+)?", "a network such as 10.0.0.0/8");
-const ADDRESS: Kind = Kind::Form(r".+:[0-9]+", "an address and a port such as 127.0.0.1:8443");
+const NETWORK: Kind = Kind::Form(r"unix|[0-9A-Fa-f:.]+(/[0-9]+)?", "a network such as 10.0.0.0/8");
+const ADDRESS: Kind = Kind::Form(
+    r".+:[0-9]+|unix:/.+|systemd:.+",
+    "an address and a port such as 127.0.0.1:8443, unix:/run/gw.sock, or systemd:NAME",
+);
+const MEMORY: Kind =
+    Kind::Form(r"[0-9]+%|[0-9]+(B|KiB|MiB|GiB)|off", "a share such as 90%, a size, or off");
 const MODE: Kind = Kind::Word(&["enforce", "report"]);
 static A_RULE: Kind = Kind::One(&RULE);
 const CLAIM_PATH: Kind = Kind::Either(&[Kind::Text, Kind::List(&Kind::Text)]);
@@ -588,6 +593,17 @@ pub(crate) static LIMITS: Section = mapping(
         key("header_timeout", DURATION, "For the TLS handshake, and for a head. Default 10s."),
         key("idle_timeout", DURATION, "For the next request on a connection. Default 60s."),
         key("connections", Kind::Count, "Open client connections. Default 10000."),
+        key(
+            "connections_per_peer",
+            Kind::Count,
+            "Of one client address, unless it is a trusted proxy. Default half of `connections`.",
+        ),
+        key(
+            "requests",
+            Kind::Count,
+            "Answered at the same time; more get 503. Default twice `connections`.",
+        ),
+        key("memory", MEMORY, "Above it requests get 503. Default 90% of what there is."),
         key("verdicts", Kind::Count, "Verified tokens remembered. Default 100000."),
         key("callers", Kind::Count, "Callers that each limiter keeps apart. Default 1000000."),
     ],

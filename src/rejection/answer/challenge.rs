@@ -56,6 +56,7 @@ pub(super) fn error_code(rejection: &Rejection) -> Option<&'static str> {
         | Rejection::RateLimited(_)
         | Rejection::RequestTimeout
         | Rejection::RequestTooLarge(_)
+        | Rejection::Shed { .. }
         | Rejection::UpstreamProtocol
         | Rejection::UpstreamTimeout
         | Rejection::UpstreamUnreachable => None,

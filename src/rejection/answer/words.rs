@@ -77,6 +77,7 @@ pub(super) fn detail(rejection: &Rejection, asked: Asked<'_>) -> String {
         | Rejection::RateLimited(_)
         | Rejection::RequestTimeout
         | Rejection::RequestTooLarge(_)
+        | Rejection::Shed { .. }
         | Rejection::UpstreamProtocol
         | Rejection::UpstreamTimeout
         | Rejection::UpstreamUnreachable => sentence(title(rejection.reason())),
@@ -125,9 +126,10 @@ pub(super) fn proxy_status(rejection: &Rejection) -> &'static str {
         Rejection::UpstreamTimeout => "scopegate; error=http_response_timeout",
         Rejection::UpstreamUnreachable => "scopegate; error=destination_unavailable",
         Rejection::NoHealthyUpstream => "scopegate; error=destination_unavailable",
-        Rejection::Draining | Rejection::Overloaded | Rejection::AuthUnavailable { .. } => {
-            "scopegate; error=proxy_internal_response"
-        }
+        Rejection::Draining
+        | Rejection::Overloaded
+        | Rejection::Shed { .. }
+        | Rejection::AuthUnavailable { .. } => "scopegate; error=proxy_internal_response",
         Rejection::AmbiguousPath(_)
         | Rejection::BodyTooLarge(_)
         | Rejection::Denied(_)
