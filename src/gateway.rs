@@ -18,6 +18,7 @@ use prometheus::IntGauge;
 use crate::authorize::Permit;
 use crate::clock::Now;
 use crate::config::Limits;
+use crate::cors;
 use crate::forward::Origin;
 use crate::identity::Caller;
 use crate::policy::{Access, Found, Policy, Shared};
@@ -89,7 +90,7 @@ impl Gateway {
         let mut record = Record::start(&self.sink, peer, &head);
         let body = Unread::new(body, head.version);
         let result = self.process(&policy, peer, &head, body, &mut record).await;
-        seal(&policy, result, record)
+        seal(&policy, &head.headers, result, record)
     }
 
     async fn process(
@@ -112,9 +113,11 @@ impl Gateway {
             let answer = doors.answer(head, body.read(), origin.client, now).await?;
             return Ok(answer.map(Body::whole));
         }
-        let route = policy.locate(&target)?;
-        record.matched(route);
-        let found = route.access(&head.method)?;
+        let route = policy.locate(&target).inspect(|route| record.matched(route));
+        if let Some(answer) = preflight(policy, head, record) {
+            return Ok(answer.map(Body::whole));
+        }
+        let found = route?.access(&head.method)?;
         let permit = admit(policy, found, head, &target, origin, now, record).await?;
         let plan = policy.plan_of(permit.caller());
         let quota = permit.spend(plan, origin.client)?;
@@ -133,6 +136,21 @@ fn count_fields(headers: &HeaderMap, most: usize) -> Result<(), Rejection> {
         return Err(Rejection::RequestTooLarge(TooLarge::Fields));
     }
     Ok(())
+}
+
+/// The answer to a browser that asks what its scripts may send, if that is for the gateway to say.
+fn preflight(
+    policy: &Policy,
+    head: &request::Parts,
+    record: &mut Record,
+) -> Option<Response<Bytes>> {
+    let cors = policy.cors_of(record.route())?;
+    if !cors::is_preflight(head) {
+        return None;
+    }
+    let (answer, word) = cors.preflight(head, record.route().map(|route| &route.allow));
+    record.preflight = Some(word);
+    Some(answer)
 }
 
 /// Finds out who calls and judges it; on a route that only reports, a refusal is noted instead.
@@ -184,6 +202,7 @@ async fn identify(
 /// Turns the outcome into a response whose body ends the record.
 fn seal(
     policy: &Policy,
+    asked: &HeaderMap,
     result: Result<Response<Body>, Rejection>,
     mut record: Box<Record>,
 ) -> Response<Body> {
@@ -206,6 +225,9 @@ fn seal(
         }
     };
     response.headers_mut().insert(request_id::NAME, record.request_id.clone());
+    if let Some(cors) = policy.cors_of(record.route()) {
+        cors.annotate(asked, response.headers_mut());
+    }
     record.answered(response.status().as_u16());
     response.body_mut().record(record);
     response

@@ -21,6 +21,7 @@ pub mod authorize;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod cors;
 pub mod demo;
 mod digits;
 pub mod forward;

@@ -15,6 +15,7 @@ mod backchannel_logout;
 mod backends;
 mod bypasses;
 mod cli;
+mod cors;
 mod demo;
 mod documents;
 mod examples;

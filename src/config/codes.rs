@@ -383,6 +383,26 @@ pub(crate) static CODES: &[Code] = &[
         "tls: { cert: chain.pem, key: key.pem }",
     ),
     code(
+        "E081",
+        "something that is not an origin",
+        "An origin is a scheme, a host, and a port if it is not the scheme's own, as a browser sends \
+         it: no path, no `/` at the end, no `*`. Origins are compared exactly, for whoever controls \
+         any name that a pattern matches could read the answers. `null` is what every sandboxed page \
+         sends.",
+        "cors: { origins: [\"https://*.example.com\"] }",
+        "cors: { origins: [https://app.example.com, https://admin.example.com] }",
+    ),
+    code(
+        "E082",
+        "cookies for scripts of any origin",
+        "With `credentials: true` a browser sends the user's cookies along and lets the script read \
+         the answer. For scripts of any origin this means that every page that the user visits can \
+         act for the user. List the origins; or leave `credentials` out, for a script that sends a \
+         bearer token does not need it.",
+        "cors: { origins: any, credentials: true }",
+        "cors: { origins: [https://app.example.com], credentials: true }",
+    ),
+    code(
         "E085",
         "a revocation store that cannot be used",
         "The file of `revocation.store` holds what was revoked. If it is damaged, cut short, \

@@ -9,6 +9,7 @@ pub(crate) mod language;
 pub(crate) mod schema;
 
 mod claims;
+mod cors;
 mod covering;
 mod introspection;
 mod issuers;
@@ -38,6 +39,7 @@ mod tests;
 
 pub mod problem;
 
+pub use cors::{Cors, Origins, RouteCors, SentHeaders};
 pub use introspection::{ClientProof, Introspected, Introspection, Provider};
 pub(crate) use issuers::draft;
 pub use problem::{Located, Place, Problem, Problems, Severity, Sources};

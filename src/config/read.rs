@@ -8,7 +8,7 @@ use super::server::network;
 use super::value::{located, parsed, rate, some, text};
 use super::yaml::{Node, Value};
 use super::{
-    Config, Located, Problem, Problems, Route, Severity, Sources, Variables, issuers, link,
+    Config, Located, Problem, Problems, Route, Severity, Sources, Variables, cors, issuers, link,
     overlap, plans, revocation, routes, rules, server, upstreams,
 };
 
@@ -107,6 +107,7 @@ fn file(reading: &mut Reading<'_>, root: &Node) -> Option<Config> {
         flood: fields.read(reading, "flood", |r, node| {
             rate(r, node).map(|value| Located { value, at: node.at })
         }),
+        cors: fields.read(reading, "cors", |r, node| cors::cors(r, node, "")),
         mode: fields.read(reading, "mode", server::mode).unwrap_or_default(),
         rules: fields.read(reading, "rules", rules::named).unwrap_or_default(),
         revocation: fields.read(reading, "revocation", revocation::revocation),

@@ -2,6 +2,7 @@
 
 use http::Method;
 
+use super::cors;
 use super::language::ROUTE;
 use super::pattern::parse_pattern;
 use super::plans::route_limit;
@@ -56,6 +57,7 @@ fn route(reading: &mut Reading<'_>, entry: &Entry) -> Option<Route> {
         allow_encoded_slash: flag(reading, &fields, "allow_encoded_slash"),
         keep_authorization: fields.read(reading, "keep_authorization", switch),
         introspect: fields.read(reading, "introspect", introspect),
+        cors: fields.read(reading, "cors", |r, node| cors::of_route(r, node, &owner)),
     };
     check_callers(reading, &fields, &route, &entry.key);
     Some(route)

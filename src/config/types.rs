@@ -8,7 +8,7 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 
-use super::{BackchannelLogout, Introspection, Located, Place, Revocation};
+use super::{BackchannelLogout, Cors, Introspection, Located, Place, Revocation, RouteCors};
 
 /// A whole configuration: one file and what it includes.
 #[derive(Clone, Debug)]
@@ -41,6 +41,8 @@ pub struct Config {
     pub clients: Vec<Client>,
     /// The limit of requests per peer address, spent before any cryptography.
     pub flood: Option<Located<Rate>>,
+    /// What scripts of other origins may do, on routes that do not say. Default nothing.
+    pub cors: Option<Cors>,
     /// The mode of routes that do not say. Default [`Mode::Enforce`].
     pub mode: Mode,
     /// Named rules, for `use:`.
@@ -301,6 +303,8 @@ pub struct Route {
     pub keep_authorization: Option<bool>,
     /// Where `introspect: always` is written: every token is asked about, JWTs too.
     pub introspect: Option<Place>,
+    /// Replaces the configuration's setting.
+    pub cors: Option<RouteCors>,
 }
 
 /// A route's limit.

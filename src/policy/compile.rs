@@ -10,6 +10,7 @@ use http::HeaderName;
 
 use crate::authenticate::{Authenticator, Issuer};
 use crate::config::{self, Config, Problems, Sources};
+use crate::cors::Cors;
 use crate::forward::{Scrub, Upstream};
 use crate::limit::Flood;
 use crate::record::metrics::Metrics;
@@ -39,6 +40,7 @@ impl Policy {
             shared,
             upstreams: upstreams(config, previous, shared),
             named_rules: digest_of_rules(config),
+            cors: config.cors.as_ref().map(|cors| Arc::new(Cors::new(cors))),
             old_limits: previous.map(Policy::limits_by_name).unwrap_or_default(),
             limits: Vec::new(),
         };
@@ -54,6 +56,7 @@ impl Policy {
             plans,
             upstreams: linker.upstreams,
             limits_in_force: linker.limits,
+            cors: linker.cors,
             logouts: Doors::new(config, &issuers, &shared.revocations, &shared.clock),
             authenticator: Authenticator::new(
                 issuers,

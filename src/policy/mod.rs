@@ -22,6 +22,7 @@ use ipnet::IpNet;
 use crate::authenticate::{Authenticator, Issuer, Verdicts};
 use crate::clock::Clock;
 use crate::config::{Limits, Mode};
+use crate::cors::Cors;
 use crate::forward::{Scrub, Upstream};
 use crate::identity::Caller;
 use crate::limit::{Flood, Plan, Plans};
@@ -61,6 +62,8 @@ pub struct Policy {
     pub(crate) logouts: Doors,
     pub(crate) trusted_proxies: Vec<IpNet>,
     scrub: Scrub,
+    /// For what no route answers.
+    cors: Option<Arc<Cors>>,
     pub(crate) answers: Answers,
     pub(crate) limits: Limits,
     clients: HashMap<String, Arc<str>, RandomState>,
@@ -82,6 +85,11 @@ impl Policy {
             return Err(Rejection::AmbiguousPath("it has an encoded slash"));
         }
         Ok(route)
+    }
+
+    /// What scripts may read of the answers of a route, or of none.
+    pub(crate) fn cors_of<'r>(&'r self, route: Option<&'r Route>) -> Option<&'r Cors> {
+        route.map_or(&self.cors, |route| &route.cors).as_deref()
     }
 
     /// The plan that counts this caller.

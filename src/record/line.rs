@@ -69,6 +69,7 @@ impl Line<'_> {
         fields.number("status", record.status.into());
         fields.word("decision", decision);
         fields.known("reason", reason.map(|reason| reason.as_str()));
+        fields.known("cors", record.preflight);
         let scopes = self.required_scopes();
         if !scopes.is_empty() {
             fields.list("required_scopes", scopes);

@@ -26,6 +26,7 @@ use http::{HeaderValue, Method, Version, request};
 use prometheus::IntGauge;
 
 use crate::clock::{Clock, Now};
+use crate::cors::Preflight;
 use crate::forward::Upstream;
 use crate::gateway::Peer;
 use crate::identity::Identity;
@@ -78,6 +79,8 @@ pub(crate) struct Record {
     pub(crate) target: Option<Target>,
     route: Option<Arc<Route>>,
     pub(crate) identity: Option<Arc<Identity>>,
+    /// How it went, if it was a preflight that was answered here.
+    pub(crate) preflight: Option<Preflight>,
     /// Why it was refused.
     refused: Option<Rejection>,
     /// Why it would have been, on a route that only reports.
@@ -134,6 +137,7 @@ impl Record {
             target: None,
             route: None,
             identity: None,
+            preflight: None,
             refused: None,
             would_deny: None,
             plan: None,
@@ -162,6 +166,10 @@ impl Record {
 
     pub(crate) fn matched(&mut self, route: &Arc<Route>) {
         self.route = Some(Arc::clone(route));
+    }
+
+    pub(crate) fn route(&self) -> Option<&Route> {
+        self.route.as_deref()
     }
 
     pub(crate) fn tolerated(&mut self, rejection: Rejection) {
@@ -238,7 +246,7 @@ impl Record {
 
     /// Whether the policy had its say before the client went away.
     fn is_decided(&self) -> bool {
-        self.refused.is_some() || self.forwarded.is_some()
+        self.refused.is_some() || self.forwarded.is_some() || self.preflight.is_some()
     }
 
     /// `deny` for what the policy refused; a backend's failure is no denial. `-` for a request that

@@ -30,6 +30,7 @@ const UPSTREAM_OR_URL: Kind = Kind::Either(&[TARGET, Kind::One(&UPSTREAM)]);
 const TLS_KIND: Kind = Kind::Either(&[Kind::Word(&["off"]), Kind::Some(&Kind::One(&TLS))]);
 const PER_KIND: Kind =
     Kind::Either(&[Kind::Word(&["client", "user", "ip", "route"]), Kind::One(&PER)]);
+const CORS_OR_OFF: Kind = Kind::Either(&[Kind::Word(&["off"]), Kind::One(&CORS)]);
 const PUBLIC: Kind = Kind::Either(&[Kind::Switch, Kind::Word(&["optional"])]);
 const CLAIM_KIND: Kind = Kind::Named(&Kind::Either(&[Kind::Literal, Kind::One(&MATCHER)]));
 
@@ -52,6 +53,7 @@ pub(crate) static SECTIONS: &[&Section] = &[
     &DRAIN,
     &LIMITS,
     &INCLUDED,
+    &CORS,
     &REVOCATION,
     &BACKCHANNEL_LOGOUT,
 ];
@@ -125,7 +127,7 @@ pub(crate) static FILE: Section = Section {
             key("errors", Kind::One(&ERRORS), "What clients are told when they are refused."),
             key("drain", Kind::One(&DRAIN), "How the gateway stops."),
             key("limits", Kind::One(&LIMITS), "Sizes and times that nothing may exceed."),
-            later("cors", "Answers to preflights."),
+            key("cors", Kind::One(&CORS), "What scripts of other origins may do. Default nothing."),
             later("tracing", "Export of traces."),
             later("redis", "Limits shared between gateways."),
         ],
@@ -472,7 +474,7 @@ pub(crate) static ROUTE: Section = Section {
                 Kind::Word(&["always"]),
                 "Asks the issuer about every token, JWTs too.",
             ),
-            later("cors", "Answers to preflights."),
+            key("cors", CORS_OR_OFF, "Replaces the file's `cors`; `off` leaves it to the backend."),
         ],
     )
 };
@@ -527,6 +529,43 @@ pub(crate) static MATCHER: Section = mapping(
         key("exists", Kind::Switch, "Present and not null, or absent."),
     ],
 );
+
+/// `cors:`
+pub(crate) static CORS: Section = Section {
+    required: &["origins"],
+    ..mapping(
+        "cors",
+        "What scripts of other origins may do (CORS); preflights are answered here.",
+        &[
+            key(
+                "origins",
+                Kind::Some(&Kind::Text),
+                "The origins, such as https://app.example.com, compared exactly; or `any`.",
+            ),
+            key(
+                "credentials",
+                Kind::Switch,
+                "Whether scripts may send cookies; bearer tokens do not need it. Default false.",
+            ),
+            key(
+                "max_age",
+                DURATION,
+                "How long browsers remember the answer to a preflight. Default 10m, at most 24h.",
+            ),
+            key(
+                "headers",
+                Kind::Some(&Kind::Text),
+                "Request headers beside Authorization, Content-Type, DPoP, X-Requested-With, \
+                 traceparent and tracestate; or `any`.",
+            ),
+            key(
+                "expose",
+                Kind::Some(&Kind::Text),
+                "Response headers that scripts may read, beside those of the gateway.",
+            ),
+        ],
+    )
+};
 
 /// `logs:`
 pub(crate) static LOGS: Section = mapping(
