@@ -105,6 +105,7 @@ impl Gateway {
         let secure = peer.tls.is_some();
         let origin = Origin::of(peer.address, secure, &head.headers, &policy.trusted_proxies);
         record.came_from(origin.client);
+        record.trace = policy.traced(&head.headers, &origin);
         policy.flood.as_ref().map_or(Ok(()), |flood| flood.take(origin.client))?;
         count_fields(&head.headers, policy.limits.headers)?;
         let target = Target::of(&head.method, &head.uri, head.version, &head.headers)?;

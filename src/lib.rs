@@ -10,7 +10,7 @@
 //!    permit, [`limit`] spends from the caller's quota.
 //!    [`revoke`] knows the tokens that are refused before their time.
 //! 5. [`forward`] sends the permitted request on. Whatever refuses is a [`rejection`].
-//! 6. [`record`] leaves one record of it all; [`admin`] shows it.
+//! 6. [`record`] leaves one record of it all, and a step in its [`trace`]; [`admin`] shows it.
 //!
 //! [`server`] assembles these into a running process, [`demo`] adds an issuer and a sample API,
 //! and [`cli`] is what people type.
@@ -35,4 +35,5 @@ pub mod rejection;
 pub mod revoke;
 pub mod server;
 pub mod target;
+pub mod trace;
 mod worker;

@@ -142,6 +142,7 @@ impl Server {
         tracing::info!(delay = ?drain.delay, timeout = ?drain.timeout, "draining");
         self.running.shared.clock.sleep(drain.delay).await;
         let cut = self.running.listeners.drain(drain.timeout).await;
+        self.running.gateway.policy().flush_traces().await;
         self.admin.drain(Duration::ZERO).await;
         Drained { cut }
     }

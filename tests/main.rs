@@ -39,3 +39,4 @@ mod rfc9112_framing;
 mod secrets;
 mod streaming;
 mod tls;
+mod traces;

@@ -9,7 +9,7 @@ use super::value::{located, parsed, rate, some, text};
 use super::yaml::{Node, Value};
 use super::{
     Config, Located, Problem, Problems, Route, Severity, Sources, Variables, cors, issuers, link,
-    overlap, plans, revocation, routes, rules, server, upstreams,
+    overlap, plans, revocation, routes, rules, server, tracing, upstreams,
 };
 
 /// A configuration that was read, or why it could not be.
@@ -114,6 +114,8 @@ fn file(reading: &mut Reading<'_>, root: &Node) -> Option<Config> {
         routes: all_routes(reading, root, &fields),
         logs: fields.read(reading, "logs", server::logs).unwrap_or_default(),
         errors: fields.read(reading, "errors", server::errors).unwrap_or_default(),
+        tracing: tracing::tracing(reading, &fields, root.at),
+        server_timing: fields.read(reading, "server_timing", server::on).unwrap_or_default(),
         drain: fields.read(reading, "drain", server::drain).unwrap_or_default(),
         limits: fields.read(reading, "limits", server::limits).unwrap_or_default(),
         allowed_warnings: Vec::new(),

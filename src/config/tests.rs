@@ -388,7 +388,6 @@ routes:
 #[test]
 fn what_this_version_cannot_do_is_refused() {
     for (line, count) in [
-        ("tracing: { otlp: http://c:4317 }", 1),
         ("listen: unix:/run/gw.sock", 1),
         ("listen: [systemd:web]", 1),
         ("upstreams: { a: { targets: [http://a], health: { path: / }, retry: 1 } }", 4),
@@ -727,6 +726,8 @@ routes:
     upstream: orders
     GET: { claim: { a: { in: [1, x, true] }, b: { starts_with: y }, c: { exists: true }, d: 42 } }
 cors: { origins: [https://app.example.com], credentials: true, max_age: 1h, headers: [X-Own], expose: X-Total }
+tracing: { otlp: http://collector:4318, sample: 5%, trust: proxies }
+server_timing: on
 logs: { format: auto, access: on, identity: full }
 errors: { detail: standard, docs: https://docs.example.com/errors }
 drain: { delay: 5s, timeout: 30s }

@@ -8,7 +8,9 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 
-use super::{BackchannelLogout, Cors, Introspection, Located, Place, Revocation, RouteCors};
+use super::{
+    BackchannelLogout, Cors, Introspection, Located, Place, Revocation, RouteCors, Tracing,
+};
 
 /// A whole configuration: one file and what it includes.
 #[derive(Clone, Debug)]
@@ -55,6 +57,10 @@ pub struct Config {
     pub logs: Logs,
     /// What clients are told when they are refused.
     pub errors: Errors,
+    /// How it takes part in traces; `None` passes on what clients say of theirs.
+    pub tracing: Option<Tracing>,
+    /// Whether answers tell where the time went (`Server-Timing`). Default false.
+    pub server_timing: bool,
     /// How the gateway stops.
     pub drain: Drain,
     /// Sizes and times that no request or connection may exceed.

@@ -54,6 +54,7 @@ use http::{HeaderValue, Method, Response, request};
 
 use crate::identity::Identity;
 use crate::rejection::Rejection;
+use crate::trace::Trace;
 use exchange::Call;
 use request_body::{RequestBody, Source};
 use sending::Sending;
@@ -84,6 +85,8 @@ pub struct Outgoing<'r> {
     pub body_limit: u64,
     /// The request's id.
     pub request_id: HeaderValue,
+    /// Its place in a trace, if the gateway takes part.
+    pub trace: Option<Arc<Trace>>,
 }
 
 impl Outgoing<'_> {

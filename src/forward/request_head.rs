@@ -38,6 +38,9 @@ pub(super) fn write(
     frame(&mut out, framing, head.headers.contains_key(CONTENT_LENGTH));
     forwarded::write(&mut out, Told::read(&head.headers, &outgoing.origin), outgoing);
     line(&mut out, &X_REQUEST_ID, outgoing.request_id.as_bytes());
+    for (name, value) in outgoing.trace.iter().flat_map(|trace| trace.fields()) {
+        line(&mut out, &name, value.as_bytes());
+    }
     for (name, value) in outgoing.identity.iter().flat_map(|identity| &identity.headers) {
         line(&mut out, name, value.as_bytes());
     }
@@ -67,6 +70,7 @@ fn pass_on(out: &mut Vec<u8>, headers: &HeaderMap, outgoing: &Outgoing<'_>) {
             || hop::is_for_one_hop(name)
             || nominated.has(name)
             || outgoing.scrub.drops(name)
+            || outgoing.trace.as_ref().is_some_and(|trace| trace.replaces(name))
             || (!outgoing.keep_authorization && is_credential(name));
         if !stops {
             line(out, name, value.as_bytes());

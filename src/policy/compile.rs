@@ -16,6 +16,7 @@ use crate::limit::Flood;
 use crate::record::metrics::Metrics;
 use crate::rejection::Answers;
 use crate::revoke::logout::Doors;
+use crate::trace::Tracing;
 
 use super::link::{Linker, digest_of_rules};
 use super::router::Router;
@@ -65,6 +66,7 @@ impl Policy {
                 config.limits.token,
             ),
             flood: flood(config, previous, shared),
+            tracing: tracing(config, previous, shared),
             trusted_proxies: config.trusted_proxies.clone(),
             scrub: Scrub::new(&identity_names(config)),
             answers: Answers::new(
@@ -142,5 +144,14 @@ fn flood(config: &Config, previous: Option<&Policy>, shared: &Shared) -> Option<
     match old.filter(|flood| flood.is_made_from(rate, callers)) {
         Some(flood) => Some(Arc::clone(flood)),
         None => Some(Arc::new(Flood::new(rate, callers, &shared.clock))),
+    }
+}
+
+fn tracing(config: &Config, previous: Option<&Policy>, shared: &Shared) -> Option<Arc<Tracing>> {
+    let written = config.tracing.as_ref()?;
+    let old = previous.and_then(|policy| policy.tracing.as_ref());
+    match old.filter(|tracing| tracing.is_made_from(written)) {
+        Some(tracing) => Some(Arc::clone(tracing)),
+        None => Some(Arc::new(Tracing::new(written, &shared.clock, &shared.metrics))),
     }
 }

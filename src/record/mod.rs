@@ -11,6 +11,8 @@ mod line;
 pub mod metrics;
 pub(crate) mod request_id;
 pub(crate) mod route_metrics;
+#[cfg(feature = "otlp")]
+mod spans;
 mod tally;
 mod time;
 
@@ -33,6 +35,7 @@ use crate::identity::Identity;
 use crate::policy::Route;
 use crate::rejection::{Reason, Rejection};
 use crate::target::Target;
+use crate::trace::{Trace, TraceId};
 
 use metrics::Metrics;
 use route_metrics::{Outcome, RouteMetrics};
@@ -68,6 +71,10 @@ pub(crate) struct Record {
     /// When the response's head was ready, on the monotonic clock.
     answered: Option<Duration>,
     pub(crate) request_id: HeaderValue,
+    /// The trace that the client named.
+    told_trace: Option<TraceId>,
+    /// The request's place in its trace, if the gateway takes part.
+    pub(crate) trace: Option<Arc<Trace>>,
     method: Method,
     protocol: Version,
     user_agent: Option<HeaderValue>,
@@ -126,6 +133,9 @@ impl Record {
             started: sink.clock.now(),
             answered: None,
             request_id: request_id::of(&request.headers),
+            // Only the log's lines name it.
+            told_trace: sink.log.as_ref().and_then(|_| TraceId::told(&request.headers)),
+            trace: None,
             method: request.method.clone(),
             protocol: request.version,
             user_agent: request.headers.get(USER_AGENT).cloned(),
@@ -158,6 +168,10 @@ impl Record {
     /// Whether other requests share the connection at the same time.
     pub(crate) fn is_multiplexed(&self) -> bool {
         self.protocol == Version::HTTP_2
+    }
+
+    fn trace_id(&self) -> Option<TraceId> {
+        self.trace.as_ref().map(|trace| trace.id).or(self.told_trace)
     }
 
     pub(crate) fn came_from(&mut self, client: IpAddr) {
@@ -318,6 +332,10 @@ impl Drop for Record {
     fn drop(&mut self) {
         let total = self.sink.clock.monotonic().saturating_sub(self.started.monotonic);
         self.count(total);
+        #[cfg(feature = "otlp")]
+        if let Some(trace) = &self.trace {
+            self.export(trace, total);
+        }
         if let Some(log) = &self.sink.log {
             log.write(self, total);
         }

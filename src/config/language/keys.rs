@@ -16,6 +16,7 @@ const fn mapping(name: &'static str, doc: &'static str, keys: &'static [Key]) ->
 
 const DURATION: Kind = Kind::Form(r"[0-9]+(ms|s|m|h|d)", "a duration such as 30s, 5m or 1h");
 const RATE: Kind = Kind::Form(r"[0-9]+/(s|min|h|day)", "a rate such as 60/min");
+const SHARE: Kind = Kind::Form(r"[0-9]+(\.[0-9]+)?%", "a share such as 5%");
 const URL: Kind = Kind::Form(r"https?://.+", "an absolute URL");
 const TARGET: Kind = Kind::Form(r"http://[^/]+/?", "http://host:port");
 const NETWORK: Kind = Kind::Form(r"[0-9A-Fa-f:.]+(/[0-9]+)?", "a network such as 10.0.0.0/8");
@@ -54,6 +55,7 @@ pub(crate) static SECTIONS: &[&Section] = &[
     &LIMITS,
     &INCLUDED,
     &CORS,
+    &TRACING,
     &REVOCATION,
     &BACKCHANNEL_LOGOUT,
 ];
@@ -125,10 +127,15 @@ pub(crate) static FILE: Section = Section {
             key("revocation", Kind::One(&REVOCATION), "Where revocations come from and are kept."),
             key("logs", Kind::One(&LOGS), "What is logged, and how."),
             key("errors", Kind::One(&ERRORS), "What clients are told when they are refused."),
+            key("tracing", Kind::One(&TRACING), "How the gateway takes part in traces."),
+            key(
+                "server_timing",
+                Kind::Word(&["on", "off"]),
+                "Whether answers tell where the time went. Default off.",
+            ),
             key("drain", Kind::One(&DRAIN), "How the gateway stops."),
             key("limits", Kind::One(&LIMITS), "Sizes and times that nothing may exceed."),
             key("cors", Kind::One(&CORS), "What scripts of other origins may do. Default nothing."),
-            later("tracing", "Export of traces."),
             later("redis", "Limits shared between gateways."),
         ],
     )
@@ -597,6 +604,22 @@ pub(crate) static ERRORS: Section = mapping(
             "How much of the reason is told; full is for development. Default standard.",
         ),
         key("docs", URL, "The base of problem types' URIs."),
+    ],
+);
+
+/// `tracing:`
+pub(crate) static TRACING: Section = mapping(
+    "tracing",
+    "How the gateway takes part in traces (W3C Trace Context, OpenTelemetry).",
+    &[
+        key(
+            "trust",
+            Kind::Word(&["all", "proxies", "none"]),
+            "Whose traceparent, tracestate and baggage count: everybody's, those of \
+             trusted_proxies, nobody's. Default all.",
+        ),
+        key("otlp", URL, "The collector, such as http://collector:4318; OTLP over HTTP."),
+        key("sample", SHARE, "The share of traces beginning here that is exported. Default 100%."),
     ],
 );
 

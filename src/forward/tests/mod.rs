@@ -274,6 +274,7 @@ impl Sender {
             timeout: None,
             body_limit: 1000,
             request_id: HeaderValue::from_static("01K3F9"),
+            trace: None,
         }
     }
 
