@@ -22,7 +22,7 @@ use crate::cors;
 use crate::forward::Origin;
 use crate::identity::Caller;
 use crate::policy::{Access, Found, Policy, Shared};
-use crate::record::{AccessLog, Record, Sink, request_id};
+use crate::record::{AccessLog, Record, Sink, request_id, timing};
 use crate::rejection::{Asked, Rejection, TooLarge};
 use crate::target::Target;
 use unread::Unread;
@@ -230,6 +230,9 @@ fn seal(
         cors.annotate(asked, response.headers_mut());
     }
     record.answered(response.status().as_u16());
+    if policy.server_timing {
+        response.headers_mut().append(timing::NAME, record.timing());
+    }
     response.body_mut().record(record);
     response
 }

@@ -28,6 +28,7 @@ mod metrics;
 mod operations;
 mod paths;
 mod providers;
+mod proxy_status;
 mod revocation;
 mod rfc6750_bearer;
 mod rfc7515_signatures;

@@ -93,7 +93,7 @@ impl Outgoing<'_> {
     /// The bytes that the backend gets for a head without a body.
     ///
     /// # Errors
-    /// `MalformedRequest` if the request has passed this gateway too often.
+    /// `UpstreamUnreachable` if the request has passed this gateway too often.
     pub fn head(&self, parts: &request::Parts) -> Result<Vec<u8>, Rejection> {
         request_head::write(parts, self, request_body::Framing::Empty)
     }
@@ -116,7 +116,7 @@ pub(crate) struct Forwarded {
 /// dropped: nothing that was authorised can change behind the head (RFC 9110 §6.5.1).
 ///
 /// # Errors
-/// `BodyTooLarge` by the length that is announced; `MalformedRequest` if the request has passed
+/// `BodyTooLarge` by the length that is announced; `UpstreamUnreachable` if the request has passed
 /// this gateway too often.
 fn prepare<'r>(
     parts: &request::Parts,

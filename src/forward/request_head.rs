@@ -12,12 +12,12 @@ use super::forwarded::{self, Told};
 use super::hop::{self, Nominated};
 use super::request_body::Framing;
 use super::{Outgoing, query};
-use crate::rejection::Rejection;
+use crate::rejection::{Rejection, Unreachable};
 
 /// The bytes that the backend gets for the head that a client sent, with the blank line.
 ///
 /// # Errors
-/// `MalformedRequest` if the request has passed this gateway too often.
+/// `UpstreamUnreachable` if the request has passed this gateway too often.
 pub(super) fn write(
     head: &request::Parts,
     outgoing: &Outgoing<'_>,
@@ -107,7 +107,7 @@ fn add_via(out: &mut Vec<u8>, headers: &HeaderMap, received: Version) -> Result<
     let lines = || headers.get_all(VIA).iter().map(HeaderValue::as_bytes);
     let members = lines().flat_map(|line| line.split(|byte| *byte == b','));
     if members.filter(|member| is_ours(member)).count() >= MOST_PASSES {
-        return Err(Rejection::MalformedRequest("the request has passed this gateway too often"));
+        return Err(Rejection::UpstreamUnreachable(Unreachable::Loop));
     }
     joined(out, &VIA, b", ", lines().chain([ours]));
     Ok(())

@@ -73,6 +73,7 @@ impl Policy {
                 &config.errors,
                 config.public_url.as_ref().map(|url| url.value.as_str()),
             ),
+            server_timing: config.server_timing,
             limits: config.limits,
             clients: config.clients.iter().map(client_label).collect(),
             other_clients: "other".into(),

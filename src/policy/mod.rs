@@ -68,6 +68,8 @@ pub struct Policy {
     /// For what no route answers.
     cors: Option<Arc<Cors>>,
     pub(crate) answers: Answers,
+    /// Whether answers tell where the time went.
+    pub(crate) server_timing: bool,
     pub(crate) limits: Limits,
     clients: HashMap<String, Arc<str>, RandomState>,
     other_clients: Arc<str>,

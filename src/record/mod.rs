@@ -15,6 +15,7 @@ pub(crate) mod route_metrics;
 mod spans;
 mod tally;
 mod time;
+pub(crate) mod timing;
 
 pub use access_log::AccessLog;
 

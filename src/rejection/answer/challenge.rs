@@ -56,8 +56,8 @@ pub(super) fn error_code(rejection: &Rejection) -> Option<&'static str> {
         | Rejection::RateLimited(_)
         | Rejection::RequestTooLarge(_)
         | Rejection::UpstreamProtocol
-        | Rejection::UpstreamTimeout
-        | Rejection::UpstreamUnreachable => None,
+        | Rejection::UpstreamTimeout(_)
+        | Rejection::UpstreamUnreachable(_) => None,
     }
 }
 
