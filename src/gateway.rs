@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::header::{CONNECTION, CONTENT_LENGTH, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, request};
 use hyper::body::Incoming;
 use prometheus::IntGauge;
@@ -226,15 +226,23 @@ fn seal(
         }
     };
     response.headers_mut().insert(request_id::NAME, record.request_id.clone());
-    if let Some(cors) = policy.cors_of(record.route()) {
-        cors.annotate(asked, response.headers_mut());
-    }
+    annotate(policy, asked, &record, response.headers_mut());
     record.answered(response.status().as_u16());
     if policy.server_timing {
         response.headers_mut().append(timing::NAME, record.timing());
     }
     response.body_mut().record(record);
     response
+}
+
+/// Adds what every answer says, a refusal or a backend's, if it is configured.
+fn annotate(policy: &Policy, asked: &HeaderMap, record: &Record, answer: &mut HeaderMap) {
+    if let Some(hsts) = policy.hsts.as_ref().filter(|_| record.is_secure()) {
+        answer.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    if let Some(cors) = policy.cors_of(record.route()) {
+        cors.annotate(asked, answer);
+    }
 }
 
 /// An answer to HEAD tells of a body and has none (RFC 9110 §9.3.2). The library for HTTP/2 would

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::language::{FILE, INCLUDED};
 use super::reading::{Fields, Reading};
 use super::server::network;
-use super::value::{located, parsed, rate, some, text};
+use super::value::{duration, located, parsed, rate, some, text};
 use super::yaml::{Node, Value};
 use super::{
     Config, Located, Problem, Problems, Route, Severity, Sources, Variables, cors, issuers, link,
@@ -116,6 +116,7 @@ fn file(reading: &mut Reading<'_>, root: &Node) -> Option<Config> {
         errors: fields.read(reading, "errors", server::errors).unwrap_or_default(),
         tracing: tracing::tracing(reading, &fields, root.at),
         server_timing: fields.read(reading, "server_timing", server::on).unwrap_or_default(),
+        hsts: fields.read(reading, "hsts", duration),
         drain: fields.read(reading, "drain", server::drain).unwrap_or_default(),
         limits: fields.read(reading, "limits", server::limits).unwrap_or_default(),
         allowed_warnings: Vec::new(),

@@ -728,6 +728,7 @@ routes:
 cors: { origins: [https://app.example.com], credentials: true, max_age: 1h, headers: [X-Own], expose: X-Total }
 tracing: { otlp: http://collector:4318, sample: 5%, trust: proxies }
 server_timing: on
+hsts: 365d
 logs: { format: auto, access: on, identity: full }
 errors: { detail: standard, docs: https://docs.example.com/errors }
 drain: { delay: 5s, timeout: 30s }

@@ -61,6 +61,8 @@ pub struct Config {
     pub tracing: Option<Tracing>,
     /// Whether answers tell where the time went (`Server-Timing`). Default false.
     pub server_timing: bool,
+    /// For how long browsers shall use TLS alone (RFC 6797). Default: nothing is said of it.
+    pub hsts: Option<Duration>,
     /// How the gateway stops.
     pub drain: Drain,
     /// Sizes and times that no request or connection may exceed.

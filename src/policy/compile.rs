@@ -73,6 +73,7 @@ impl Policy {
                 &config.errors,
                 config.public_url.as_ref().map(|url| url.value.as_str()),
             ),
+            hsts: config.hsts.and_then(|time| format!("max-age={}", time.as_secs()).parse().ok()),
             server_timing: config.server_timing,
             limits: config.limits,
             clients: config.clients.iter().map(client_label).collect(),

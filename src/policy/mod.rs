@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 use crate::authenticate::{Authenticator, Issuer, Verdicts};
@@ -68,6 +68,8 @@ pub struct Policy {
     /// For what no route answers.
     cors: Option<Arc<Cors>>,
     pub(crate) answers: Answers,
+    /// `Strict-Transport-Security` of answers over TLS.
+    pub(crate) hsts: Option<HeaderValue>,
     /// Whether answers tell where the time went.
     pub(crate) server_timing: bool,
     pub(crate) limits: Limits,

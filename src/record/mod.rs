@@ -183,6 +183,11 @@ impl Record {
         self.route = Some(Arc::clone(route));
     }
 
+    /// Whether the connection is encrypted.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
     pub(crate) fn route(&self) -> Option<&Route> {
         self.route.as_deref()
     }

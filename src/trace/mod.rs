@@ -36,12 +36,14 @@ pub(crate) struct Tracing {
 /// One request's place in its trace.
 #[derive(Debug)]
 pub struct Trace {
-    #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "only exports need it"))]
+    #[cfg(feature = "otlp")]
     tracing: Arc<Tracing>,
     pub(crate) id: TraceId,
     /// The step before, if there was one that is believed.
+    #[cfg(feature = "otlp")]
     pub(crate) parent: Option<SpanId>,
     /// The gateway's own step.
+    #[cfg(feature = "otlp")]
     pub(crate) span: SpanId,
     /// The step of asking the backend: what the backend is told as its parent.
     pub(crate) forward: SpanId,
@@ -97,12 +99,15 @@ impl Tracing {
         let id = told.map_or_else(TraceId::fresh, |told| told.id);
         Arc::new(Trace {
             id,
+            #[cfg(feature = "otlp")]
             parent: told.map(|told| told.parent),
+            #[cfg(feature = "otlp")]
             span: SpanId::fresh(),
             forward: SpanId::fresh(),
             sampled: told.map_or_else(|| id.is_within(self.settings.sample), |told| told.sampled),
             state: told.and_then(|_| state::combined(headers)),
             is_trusted,
+            #[cfg(feature = "otlp")]
             tracing: Arc::clone(self),
         })
     }

@@ -133,6 +133,12 @@ pub(crate) static FILE: Section = Section {
                 Kind::Word(&["on", "off"]),
                 "Whether answers tell where the time went. Default off.",
             ),
+            key(
+                "hsts",
+                DURATION,
+                "For how long browsers shall use TLS alone (RFC 6797), such as 365d; 0s takes it \
+                 back. Said over TLS. Default: not at all.",
+            ),
             key("drain", Kind::One(&DRAIN), "How the gateway stops."),
             key("limits", Kind::One(&LIMITS), "Sizes and times that nothing may exceed."),
             key("cors", Kind::One(&CORS), "What scripts of other origins may do. Default nothing."),
