@@ -180,6 +180,7 @@ impl Bench {
                 timeout: None,
                 body_limit: 1 << 20,
                 request_id: http::HeaderValue::from_static("01K3F9ZZZZZZZZZZZZZZZZZZZZ"),
+                trace: None,
             };
             outgoing.head(head).unwrap()
         })

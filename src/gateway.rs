@@ -10,19 +10,20 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, request};
 use prometheus::IntGauge;
 
 use crate::authorize::Permit;
 use crate::clock::Now;
 use crate::config::{Limits, UNIX_PEER};
+use crate::cors;
 use crate::forward::Origin;
 use crate::identity::Caller;
 use crate::listen::Received;
 use crate::overload::Load;
 use crate::policy::{Access, Found, Policy, Shared};
-use crate::record::{AccessLog, Record, Sink, request_id};
+use crate::record::{AccessLog, Record, Sink, request_id, timing};
 use crate::rejection::{Asked, Rejection, TooLarge};
 use crate::target::Target;
 use unread::Unread;
@@ -101,7 +102,7 @@ impl Gateway {
         let mut record = Record::start(&self.sink, peer, &head);
         let body = Unread::new(body);
         let result = self.process(&policy, peer, &head, body, &mut record).await;
-        seal(&policy, result, record)
+        seal(&policy, &head.headers, result, record)
     }
 
     /// Answers what is no request, or did not become one in time. Leaves one record, of a request
@@ -109,9 +110,10 @@ impl Gateway {
     #[must_use]
     pub fn refuse(&self, peer: &Peer, rejection: Rejection) -> Response<Body> {
         let policy = self.policy.load_full();
-        let mut record = Record::start(&self.sink, peer, &nothing().into_parts().0);
+        let head = nothing().into_parts().0;
+        let mut record = Record::start(&self.sink, peer, &head);
         record.came_from(peer.address.ip().to_canonical());
-        seal(&policy, Err(rejection), record)
+        seal(&policy, &head.headers, Err(rejection), record)
     }
 
     async fn process(
@@ -126,6 +128,7 @@ impl Gateway {
         let secure = peer.tls.is_some();
         let origin = Origin::of(peer.address, secure, &head.headers, &policy.trusted_proxies);
         record.came_from(origin.client);
+        record.trace = policy.traced(&head.headers, &origin);
         policy.flood.as_ref().map_or(Ok(()), |flood| flood.take(origin.client))?;
         self.load.admit(&policy.ceilings)?;
         count_fields(&head.headers, policy.limits.headers)?;
@@ -135,9 +138,11 @@ impl Gateway {
             let answer = doors.answer(head, body.read(), origin.client, now).await?;
             return Ok(answer.map(Body::whole));
         }
-        let route = policy.locate(&target)?;
-        record.matched(route);
-        let found = route.access(&head.method)?;
+        let route = policy.locate(&target).inspect(|route| record.matched(route));
+        if let Some(answer) = preflight(policy, head, record) {
+            return Ok(answer.map(Body::whole));
+        }
+        let found = route?.access(&head.method)?;
         let permit = admit(policy, found, head, &target, origin, now, record).await?;
         let plan = policy.plan_of(permit.caller());
         let quota = permit.spend(plan, origin.client)?;
@@ -164,6 +169,21 @@ fn count_fields(headers: &HeaderMap, most: usize) -> Result<(), Rejection> {
         return Err(Rejection::RequestTooLarge(TooLarge::Fields));
     }
     Ok(())
+}
+
+/// The answer to a browser that asks what its scripts may send, if that is for the gateway to say.
+fn preflight(
+    policy: &Policy,
+    head: &request::Parts,
+    record: &mut Record,
+) -> Option<Response<Bytes>> {
+    let cors = policy.cors_of(record.route())?;
+    if !cors::is_preflight(head) {
+        return None;
+    }
+    let (answer, word) = cors.preflight(head, record.route().map(|route| &route.allow));
+    record.preflight = Some(word);
+    Some(answer)
 }
 
 /// Finds out who calls and judges it; on a route that only reports, a refusal is noted instead.
@@ -215,6 +235,7 @@ async fn identify(
 /// Turns the outcome into a response whose body ends the record.
 fn seal(
     policy: &Policy,
+    asked: &HeaderMap,
     result: Result<Response<Body>, Rejection>,
     mut record: Box<Record>,
 ) -> Response<Body> {
@@ -231,9 +252,23 @@ fn seal(
         }
     };
     response.headers_mut().insert(request_id::NAME, record.request_id.clone());
+    annotate(policy, asked, &record, response.headers_mut());
     record.answered(response.status().as_u16());
+    if policy.server_timing {
+        response.headers_mut().append(timing::NAME, record.timing());
+    }
     response.body_mut().record(record);
     response
+}
+
+/// Adds what every answer says, a refusal or a backend's, if it is configured.
+fn annotate(policy: &Policy, asked: &HeaderMap, record: &Record, answer: &mut HeaderMap) {
+    if let Some(hsts) = policy.hsts.as_ref().filter(|_| record.is_secure()) {
+        answer.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    if let Some(cors) = policy.cors_of(record.route()) {
+        cors.annotate(asked, answer);
+    }
 }
 
 /// An answer to HEAD tells of a body and has none (RFC 9110 §9.3.2). The library for HTTP/2 would

@@ -11,7 +11,7 @@
 //!    [`revoke`] knows the tokens that are refused before their time.
 //! 5. [`forward`] sends the permitted request on. Whatever refuses is a [`rejection`].
 //!    [`overload`] refuses what is more than the machine can bear.
-//! 6. [`record`] leaves one record of it all; [`admin`] shows it.
+//! 6. [`record`] leaves one record of it all, and a step in its [`trace`]; [`admin`] shows it.
 //!
 //! [`server`] assembles these into a running process, [`demo`] adds an issuer and a sample API,
 //! and [`cli`] is what people type.
@@ -22,6 +22,7 @@ pub mod authorize;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod cors;
 pub mod demo;
 mod digits;
 pub mod forward;
@@ -37,4 +38,5 @@ pub mod rejection;
 pub mod revoke;
 pub mod server;
 pub mod target;
+pub mod trace;
 mod worker;

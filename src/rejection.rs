@@ -67,9 +67,33 @@ pub enum Rejection {
     /// 502: the upstream's answer is not HTTP.
     UpstreamProtocol,
     /// 504: the upstream did not answer in time.
-    UpstreamTimeout,
+    UpstreamTimeout(Late),
     /// 502: the upstream cannot be reached.
-    UpstreamUnreachable,
+    UpstreamUnreachable(Unreachable),
+}
+
+/// What an upstream was too slow in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// In answering.
+    Answering,
+    /// In accepting a connection.
+    Connecting,
+}
+
+/// Why an upstream cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreachable {
+    /// Its name has no address.
+    Dns,
+    /// It leads back to this gateway (RFC 9110 §7.6.3).
+    Loop,
+    /// It accepts no connection.
+    Refused,
+    /// It closed the connection before the head of its answer.
+    Reset,
+    /// Its certificate or its TLS is not acceptable.
+    Tls,
 }
 
 /// What part of the head is too large.

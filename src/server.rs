@@ -164,6 +164,7 @@ impl Server {
             self.running.listeners.drain(drain.timeout).await
         };
         let ((), cut) = tokio::join!(self.leave_admin(), stopping);
+        self.running.gateway.policy().flush_traces().await;
         self.admin.drain(Duration::ZERO).await;
         Drained { cut }
     }

@@ -85,7 +85,9 @@ async fn a_loop_ends() {
     t.rewrite(&format!("upstreams: {{ main: 'http://{}' }}\n{OPEN}", t.address()));
     t.server.reload().await.expect("the file is good");
     let answer = t.get("/x").send().await;
-    assert_eq!((answer.status().as_u16(), &*answer.reason()), (400, "malformed_request"));
+    assert_eq!((answer.status().as_u16(), &*answer.reason()), (502, "upstream_unreachable"));
+    let status = answer.header("proxy-status");
+    assert!(status.starts_with("scopegate; error=proxy_loop_detected"), "{status}");
     let passes = t.metric("scopegate_http_requests_total", &[("route", "/**")]).await;
     assert!((2.0..=20.0).contains(&passes), "{passes}");
     t.backend.saw_nothing();

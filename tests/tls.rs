@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::tls::{self, Client, Pair, TlsStream};
-use crate::harness::{Harness, raw, until, within};
+use crate::harness::{Harness, Reply, raw, until, within};
 
 const ROUTES: &str = "routes: { /open: { public: true }, /r: { GET: read } }";
 
@@ -31,12 +31,36 @@ async fn http1(stream: TlsStream<TcpStream>) -> SendRequest<Empty<Bytes>> {
 }
 
 async fn get(sender: &mut SendRequest<Empty<Bytes>>, path: &str) -> (u16, String) {
+    let head = head(sender, path).await;
+    let id = head.headers["x-request-id"].to_str().unwrap().to_owned();
+    (head.status.as_u16(), id)
+}
+
+async fn head(sender: &mut SendRequest<Empty<Bytes>>, path: &str) -> http::response::Parts {
     let request = http::Request::get(path).header("host", "a.example");
     let response = sender.send_request(request.body(Empty::new()).unwrap());
     let (head, body) = within(response).await.unwrap().into_parts();
     body.collect().await.unwrap();
-    let id = head.headers["x-request-id"].to_str().unwrap().to_owned();
-    (head.status.as_u16(), id)
+    head
+}
+
+/// TL-02: browsers are told once over TLS, also with a refusal; in plaintext anybody could say it.
+#[tokio::test]
+async fn browsers_are_told_to_use_tls_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = Pair::write(folder.path(), "a", &["a.example"]);
+    let t = Harness::start(&format!("hsts: 365d\ntls: {}\n{ROUTES}", pair.yaml())).await;
+    let theirs = vec![("strict-transport-security", "max-age=1".to_owned())];
+    t.backend.reply(Reply { headers: theirs, ..Reply::default() });
+    let client = Client::trusting(&[&pair]);
+    let mut sender = http1(client.connect(t.address(), "a.example").await.unwrap()).await;
+    for path in ["/open", "/r", "/none"] {
+        let headers = head(&mut sender, path).await.headers;
+        let said: Vec<_> = headers.get_all("strict-transport-security").iter().collect();
+        assert_eq!(said, ["max-age=31536000"], "{path}");
+    }
+    let t = Harness::start(&format!("hsts: 365d\n{ROUTES}")).await;
+    assert_eq!(t.get("/open").send().await.header("strict-transport-security"), "");
 }
 
 /// TL-01: the backend and the log learn that, and how, the client's connection is secured.

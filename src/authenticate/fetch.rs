@@ -25,7 +25,7 @@ use crate::config;
 /// Fetches documents of one issuer, or asks it questions.
 #[derive(Debug)]
 pub(super) struct Fetcher {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: HttpClient,
     clock: Clock,
     /// Whether plain http is allowed off loopback.
     insecure: bool,
@@ -36,6 +36,9 @@ pub(super) struct Fetcher {
     /// Whether connections are kept, so that one may end just when something is asked on it.
     keeps: bool,
 }
+
+/// A client of HTTP/1.1, with the TLS settings of all.
+pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// A form to be posted. It holds secrets, so it cannot be written out.
 pub(super) struct Form {
@@ -274,7 +277,7 @@ impl Fetcher {
 }
 
 /// An HTTP/1.1 client that keeps up to `idle` connections, for less time than servers do.
-fn client(idle: usize) -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
+pub(crate) fn client(idle: usize) -> HttpClient {
     let connector = HttpsConnectorBuilder::new()
         .with_tls_config(TLS.clone())
         .https_or_http()

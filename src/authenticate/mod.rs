@@ -14,7 +14,7 @@
 mod account;
 mod bearer;
 mod claims;
-mod fetch;
+pub(crate) mod fetch;
 mod headers;
 mod introspect;
 mod issuer;

@@ -137,7 +137,8 @@ mod tests {
         assert!(text.contains("Wrong:\n    GET: [orders:read, orders:admin]\n"));
         let text = about("routes", Format::Human).unwrap();
         assert!(text.contains("  strip_prefix: text\n"));
-        assert!(text.contains("Not supported yet: cors"));
+        let text = about("file", Format::Human).unwrap();
+        assert!(text.contains("Not supported yet: redis"));
         assert!(about("check", Format::Human).unwrap().contains("Usage"));
         assert!(about("nonsense", Format::Human).is_none());
     }

@@ -383,6 +383,44 @@ pub(crate) static CODES: &[Code] = &[
         "tls: { cert: chain.pem, key: key.pem }",
     ),
     code(
+        "E081",
+        "something that is not an origin",
+        "An origin is a scheme, a host, and a port if it is not the scheme's own, as a browser sends \
+         it: no path, no `/` at the end, no `*`. Origins are compared exactly, for whoever controls \
+         any name that a pattern matches could read the answers. `null` is what every sandboxed page \
+         sends.",
+        "cors: { origins: [\"https://*.example.com\"] }",
+        "cors: { origins: [https://app.example.com, https://admin.example.com] }",
+    ),
+    code(
+        "E082",
+        "cookies for scripts of any origin",
+        "With `credentials: true` a browser sends the user's cookies along and lets the script read \
+         the answer. For scripts of any origin this means that every page that the user visits can \
+         act for the user. List the origins; or leave `credentials` out, for a script that sends a \
+         bearer token does not need it.",
+        "cors: { origins: any, credentials: true }",
+        "cors: { origins: [https://app.example.com], credentials: true }",
+    ),
+    code(
+        "E083",
+        "a build without export of traces",
+        "Export over OTLP is a feature of the build, `otlp`, which is on unless it was turned off. In a \
+         build without it traces would go nowhere. Trace ids are passed on and logged in any build.",
+        "tracing: { otlp: http://collector:4318 }",
+        "tracing: { trust: all }",
+    ),
+    code(
+        "E084",
+        "a variable of OpenTelemetry that cannot be used",
+        "Where the file does not say, the gateway reads OTEL_EXPORTER_OTLP_ENDPOINT or \
+         OTEL_EXPORTER_OTLP_TRACES_ENDPOINT (URLs), OTEL_EXPORTER_OTLP_HEADERS and \
+         OTEL_RESOURCE_ATTRIBUTES (`key=value,key=value`), OTEL_SERVICE_NAME, and \
+         OTEL_TRACES_SAMPLER_ARG (0 to 1). OTEL_SDK_DISABLED=true ignores the endpoints.",
+        "OTEL_EXPORTER_OTLP_ENDPOINT=collector:4318",
+        "OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318",
+    ),
+    code(
         "E085",
         "a revocation store that cannot be used",
         "The file of `revocation.store` holds what was revoked. If it is damaged, cut short, \
@@ -493,6 +531,14 @@ pub(crate) static CODES: &[Code] = &[
          issuer make them shorter, or refuse old ones with `max_token_age`.",
         "issuers:\n  main: { url: \"https://id.example.com\", audience: api }",
         "issuers:\n  main: { url: \"https://id.example.com\", audience: api, max_token_age: 1h }",
+    ),
+    code(
+        "A160",
+        "traces for a port of gRPC",
+        "Collectors take OTLP over gRPC on port 4317 and over HTTP on port 4318. The gateway sends it \
+         over HTTP, which a port of gRPC refuses.",
+        "tracing: { otlp: http://collector:4317 }",
+        "tracing: { otlp: http://collector:4318 }",
     ),
     code(
         "A220",

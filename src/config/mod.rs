@@ -9,6 +9,7 @@ pub(crate) mod language;
 pub(crate) mod schema;
 
 mod claims;
+mod cors;
 mod covering;
 mod introspection;
 mod issuers;
@@ -28,6 +29,7 @@ mod rules;
 mod secret;
 mod server;
 mod suggest;
+mod tracing;
 mod types;
 mod upstreams;
 mod value;
@@ -39,6 +41,7 @@ mod tests;
 
 pub mod problem;
 
+pub use cors::{Cors, Origins, RouteCors, SentHeaders};
 pub use introspection::{ClientProof, Introspected, Introspection, Provider};
 pub(crate) use issuers::draft;
 pub use listen::{Listen, UnixSocket};
@@ -47,6 +50,7 @@ pub use problem::{Located, Place, Problem, Problems, Severity, Sources};
 pub use read::{Loaded, load, load_text};
 pub use revocation::{BackchannelLogout, Revocation};
 pub use secret::Secret;
+pub use tracing::{Otlp, Tracing, Trust};
 pub use types::*;
 pub(crate) use value::parse_duration;
 pub use variables::Variables;

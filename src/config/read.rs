@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use super::language::{FILE, INCLUDED};
 use super::reading::{Fields, Reading};
 use super::server::network;
-use super::value::{located, parsed, rate, some, text};
+use super::value::{duration, located, parsed, rate, some, text};
 use super::yaml::{Node, Value};
 use super::{
-    Config, Located, Problem, Problems, Route, Severity, Sources, Variables, issuers, link,
-    overlap, plans, revocation, routes, rules, server, upstreams,
+    Config, Located, Problem, Problems, Route, Severity, Sources, Variables, cors, issuers, link,
+    overlap, plans, revocation, routes, rules, server, tracing, upstreams,
 };
 
 /// A configuration that was read, or why it could not be.
@@ -107,12 +107,16 @@ fn file(reading: &mut Reading<'_>, root: &Node) -> Option<Config> {
         flood: fields.read(reading, "flood", |r, node| {
             rate(r, node).map(|value| Located { value, at: node.at })
         }),
+        cors: fields.read(reading, "cors", |r, node| cors::cors(r, node, "")),
         mode: fields.read(reading, "mode", server::mode).unwrap_or_default(),
         rules: fields.read(reading, "rules", rules::named).unwrap_or_default(),
         revocation: fields.read(reading, "revocation", revocation::revocation),
         routes: all_routes(reading, root, &fields),
         logs: fields.read(reading, "logs", server::logs).unwrap_or_default(),
         errors: fields.read(reading, "errors", server::errors).unwrap_or_default(),
+        tracing: tracing::tracing(reading, &fields, root.at),
+        server_timing: fields.read(reading, "server_timing", server::on).unwrap_or_default(),
+        hsts: fields.read(reading, "hsts", duration),
         drain: fields.read(reading, "drain", server::drain).unwrap_or_default(),
         limits: fields.read(reading, "limits", server::limits).unwrap_or_default(),
         allowed_warnings: Vec::new(),

@@ -17,7 +17,7 @@ pub(super) struct Reading<'a> {
     pub(super) base: PathBuf,
     /// How many routes were found, readable or not.
     pub(super) routes: usize,
-    variables: &'a Variables,
+    pub(super) variables: &'a Variables,
     /// Each key that a reader asked for: a test compares them with the language.
     #[cfg(test)]
     pub(super) asked: std::collections::BTreeSet<(&'static str, &'static str)>,

@@ -2,6 +2,7 @@
 
 use http::Method;
 
+use super::cors;
 use super::language::ROUTE;
 use super::pattern::parse_pattern;
 use super::plans::route_limit;
@@ -59,6 +60,7 @@ fn route(reading: &mut Reading<'_>, entry: &Entry) -> Option<Route> {
             .read(reading, "upgrade", |reading, node| at_least_one(reading, node, protocol))
             .unwrap_or_default(),
         introspect: fields.read(reading, "introspect", introspect),
+        cors: fields.read(reading, "cors", |r, node| cors::of_route(r, node, &owner)),
     };
     check_callers(reading, &fields, &route, &entry.key);
     Some(route)

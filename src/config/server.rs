@@ -129,6 +129,11 @@ pub(super) fn logs(reading: &mut Reading<'_>, node: &Node) -> Option<Logs> {
     })
 }
 
+/// `on` or `off`.
+pub(super) fn on(reading: &mut Reading<'_>, node: &Node) -> Option<bool> {
+    word(reading, node, &[("on", true), ("off", false)])
+}
+
 /// `errors:`
 pub(super) fn errors(reading: &mut Reading<'_>, node: &Node) -> Option<Errors> {
     let fields = Fields::open(reading, node, &ERRORS, " in `errors`")?;

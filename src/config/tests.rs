@@ -388,8 +388,6 @@ routes:
 #[test]
 fn what_this_version_cannot_do_is_refused() {
     for (line, count) in [
-        ("cors: { origins: any }", 1),
-        ("tracing: { otlp: http://c:4317 }", 1),
         ("upstreams: { a: { targets: [http://a], health: { path: / }, retry: 1 } }", 4),
         ("issuers: { a: { url: https://a, audience: b, sender_constraint: dpop } }", 2),
     ] {
@@ -398,7 +396,6 @@ fn what_this_version_cannot_do_is_refused() {
         assert!(found.contains(&"E090"), "{line}: {found:?}");
     }
     assert_eq!(codes(&HEAD_TEXT.replace("http://127", "https://127")), ["E090"]);
-    assert_eq!(route_codes("  /a: { GET: a, cors: { origins: any } }\n"), ["E090"]);
 }
 
 #[test]
@@ -584,6 +581,43 @@ fn every_key_of_the_language_is_read_and_no_other() {
     assert_eq!(reading.asked, table);
 }
 
+#[test]
+fn scripts_of_any_origin_get_no_cookies() {
+    let text = format!("{HEAD_TEXT}cors: {{ origins: any, credentials: true }}\n");
+    let expected = "\
+error[E082]: every website could act for whoever is logged in here
+ --> gateway.yaml:5:23
+  |
+5 | cors: { origins: any, credentials: true }
+  |         -------       ^^^^^^^^^^^ with the cookies of its visitors
+  |         |
+  |         for scripts of any origin
+  |
+  = help: list the `origins`, or delete `credentials`: bearer tokens do not need it     (scopegate help E082)
+
+";
+    assert_eq!(rendered(&text), expected);
+    assert_eq!(
+        route_codes("  /a: { GET: a, cors: { origins: any, credentials: true } }\n"),
+        ["E082"]
+    );
+    for (cors, code) in [
+        ("{ origins: [] }", "E006"),
+        ("{ credentials: true }", "E007"),
+        ("{ origins: '*' }", "E081"),
+        ("{ origins: [https://a.example/] }", "E081"),
+        ("{ origins: any, max_age: 2d }", "E061"),
+        ("{ origins: any, headers: '*' }", "E008"),
+        ("{ origins: any, expose: [a b] }", "E008"),
+        ("{ origin: any }", "E001"),
+        ("off", "E006"),
+    ] {
+        let found = codes(&format!("{HEAD_TEXT}cors: {cors}\n"));
+        assert!(found.contains(&code), "{cors}: {found:?}");
+    }
+    assert!(route_codes("  /a: { GET: a, cors: off }\n").is_empty());
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(150))]
 
@@ -689,6 +723,10 @@ routes:
   /claims:
     upstream: orders
     GET: { claim: { a: { in: [1, x, true] }, b: { starts_with: y }, c: { exists: true }, d: 42 } }
+cors: { origins: [https://app.example.com], credentials: true, max_age: 1h, headers: [X-Own], expose: X-Total }
+tracing: { otlp: http://collector:4318, sample: 5%, trust: proxies }
+server_timing: on
+hsts: 365d
 logs: { format: auto, access: on, identity: full }
 errors: { detail: standard, docs: https://docs.example.com/errors }
 drain: { delay: 5s, timeout: 30s }

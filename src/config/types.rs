@@ -8,7 +8,9 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 
-use super::{BackchannelLogout, Introspection, Listen, Located, Place, Revocation};
+use super::{
+    BackchannelLogout, Cors, Introspection, Listen, Located, Place, Revocation, RouteCors, Tracing,
+};
 
 /// A whole configuration: one file and what it includes.
 #[derive(Clone, Debug)]
@@ -41,6 +43,8 @@ pub struct Config {
     pub clients: Vec<Client>,
     /// The limit of requests per peer address, spent before any cryptography.
     pub flood: Option<Located<Rate>>,
+    /// What scripts of other origins may do, on routes that do not say. Default nothing.
+    pub cors: Option<Cors>,
     /// The mode of routes that do not say. Default [`Mode::Enforce`].
     pub mode: Mode,
     /// Named rules, for `use:`.
@@ -53,6 +57,12 @@ pub struct Config {
     pub logs: Logs,
     /// What clients are told when they are refused.
     pub errors: Errors,
+    /// How it takes part in traces; `None` passes on what clients say of theirs.
+    pub tracing: Option<Tracing>,
+    /// Whether answers tell where the time went (`Server-Timing`). Default false.
+    pub server_timing: bool,
+    /// For how long browsers shall use TLS alone (RFC 6797). Default: nothing is said of it.
+    pub hsts: Option<Duration>,
     /// How the gateway stops.
     pub drain: Drain,
     /// Sizes and times that no request or connection may exceed.
@@ -296,6 +306,8 @@ pub struct Route {
     pub upgrade: Vec<String>,
     /// Where `introspect: always` is written: every token is asked about, JWTs too.
     pub introspect: Option<Place>,
+    /// Replaces the configuration's setting.
+    pub cors: Option<RouteCors>,
 }
 
 /// A route's limit.

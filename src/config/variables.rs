@@ -40,7 +40,7 @@ impl Variables {
         self
     }
 
-    fn value(&self, name: &str) -> Option<String> {
+    pub(super) fn value(&self, name: &str) -> Option<String> {
         let own = self.own.get(name).cloned();
         own.or_else(|| std::env::var(name).ok().filter(|_| self.process))
     }

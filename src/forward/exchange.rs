@@ -16,7 +16,7 @@ use super::response_body::{Stream, UpstreamBody};
 use super::response_head::{Coding, Head};
 use super::sending::{Broken, Sending};
 use super::{Forwarded, hop, upgrade};
-use crate::rejection::Rejection;
+use crate::rejection::{Late, Rejection, Unreachable};
 
 /// What a backend can do wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +38,22 @@ pub(super) enum Fault {
 impl Fault {
     fn rejection(self) -> Rejection {
         match self {
-            Self::Dns | Self::Refused | Self::Reset => Rejection::UpstreamUnreachable,
+            Self::Dns => Rejection::UpstreamUnreachable(Unreachable::Dns),
+            Self::Refused => Rejection::UpstreamUnreachable(Unreachable::Refused),
+            Self::Reset => Rejection::UpstreamUnreachable(Unreachable::Reset),
             Self::NoHealthy => Rejection::NoHealthyUpstream,
             Self::Protocol => Rejection::UpstreamProtocol,
-            Self::Timeout => Rejection::UpstreamTimeout,
+            Self::Timeout => Rejection::UpstreamTimeout(Late::Answering),
+        }
+    }
+
+    /// The same, if it came before there was a connection.
+    fn unconnected(self) -> Rejection {
+        match self {
+            Self::Timeout => Rejection::UpstreamTimeout(Late::Connecting),
+            Self::Dns | Self::NoHealthy | Self::Protocol | Self::Refused | Self::Reset => {
+                self.rejection()
+            }
         }
     }
 
@@ -129,7 +141,7 @@ impl Call<'_> {
     /// What is answered when no target is left: with one target, what was wrong with it.
     fn exhausted(&self, last: Fault) -> Rejection {
         let several = self.shard.backend.targets().len() != 1;
-        if several { self.count(Fault::NoHealthy).rejection() } else { last.rejection() }
+        if several { self.count(Fault::NoHealthy).rejection() } else { last.unconnected() }
     }
 
     /// Sends over a connection that rests, if there is one and it is wanted, else over a new one.

@@ -54,6 +54,7 @@ use http::{HeaderValue, Method, Response, request};
 
 use crate::identity::Identity;
 use crate::rejection::Rejection;
+use crate::trace::Trace;
 use exchange::Call;
 use request_body::{RequestBody, Source};
 use sending::Sending;
@@ -86,13 +87,15 @@ pub struct Outgoing<'r> {
     pub body_limit: u64,
     /// The request's id.
     pub request_id: HeaderValue,
+    /// Its place in a trace, if the gateway takes part.
+    pub trace: Option<Arc<Trace>>,
 }
 
 impl Outgoing<'_> {
     /// The bytes that the backend gets for a head without a body.
     ///
     /// # Errors
-    /// `MalformedRequest` if the request has passed this gateway too often.
+    /// `UpstreamUnreachable` if the request has passed this gateway too often.
     pub fn head(&self, parts: &request::Parts) -> Result<Vec<u8>, Rejection> {
         request_head::write(parts, self, request_body::Framing::Empty)
     }
@@ -115,7 +118,7 @@ pub(crate) struct Forwarded {
 /// dropped: nothing that was authorised can change behind the head (RFC 9110 §6.5.1).
 ///
 /// # Errors
-/// `BodyTooLarge` by the length that is announced; `MalformedRequest` if the request has passed
+/// `BodyTooLarge` by the length that is announced; `UpstreamUnreachable` if the request has passed
 /// this gateway too often.
 fn prepare<'r>(
     parts: &request::Parts,

@@ -42,6 +42,7 @@ impl Permit<'_> {
             timeout: route.timeout,
             body_limit: policy.limits.body,
             request_id: record.request_id.clone(),
+            trace: record.trace.clone(),
         };
         let now = record.now();
         let call = prepare(head, Source::Client(body), &outgoing, now)?;

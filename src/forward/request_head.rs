@@ -13,12 +13,12 @@ use super::forwarded::{self, Told};
 use super::hop::{self, Nominated};
 use super::request_body::Framing;
 use super::{Outgoing, query};
-use crate::rejection::Rejection;
+use crate::rejection::{Rejection, Unreachable};
 
 /// The bytes that the backend gets for the head that a client sent, with the blank line.
 ///
 /// # Errors
-/// `MalformedRequest` if the request has passed this gateway too often.
+/// `UpstreamUnreachable` if the request has passed this gateway too often.
 pub(super) fn write(
     head: &request::Parts,
     outgoing: &Outgoing<'_>,
@@ -43,6 +43,9 @@ pub(super) fn write(
     frame(&mut out, framing, head.headers.contains_key(CONTENT_LENGTH));
     forwarded::write(&mut out, Told::read(&head.headers, &outgoing.origin), outgoing);
     line(&mut out, &X_REQUEST_ID, outgoing.request_id.as_bytes());
+    for (name, value) in outgoing.trace.iter().flat_map(|trace| trace.fields()) {
+        line(&mut out, &name, value.as_bytes());
+    }
     for (name, value) in outgoing.identity.iter().flat_map(|identity| &identity.headers) {
         line(&mut out, name, value.as_bytes());
     }
@@ -72,6 +75,7 @@ fn pass_on(out: &mut Vec<u8>, headers: &HeaderMap, outgoing: &Outgoing<'_>) {
             || hop::is_for_one_hop(name)
             || nominated.has(name)
             || outgoing.scrub.drops(name)
+            || outgoing.trace.as_ref().is_some_and(|trace| trace.replaces(name))
             || (!outgoing.keep_authorization && is_credential(name));
         if !stops {
             line(out, name, value.as_bytes());
@@ -108,7 +112,7 @@ fn add_via(out: &mut Vec<u8>, headers: &HeaderMap, received: Version) -> Result<
     let lines = || headers.get_all(VIA).iter().map(HeaderValue::as_bytes);
     let members = lines().flat_map(|line| line.split(|byte| *byte == b','));
     if members.filter(|member| is_ours(member)).count() >= MOST_PASSES {
-        return Err(Rejection::MalformedRequest("the request has passed this gateway too often"));
+        return Err(Rejection::UpstreamUnreachable(Unreachable::Loop));
     }
     joined(out, &VIA, b", ", lines().chain([ours]));
     Ok(())

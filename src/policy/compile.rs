@@ -10,12 +10,14 @@ use http::HeaderName;
 
 use crate::authenticate::{Authenticator, Issuer};
 use crate::config::{self, Config, Problems, Sources};
+use crate::cors::Cors;
 use crate::forward::{Scrub, Upstream};
 use crate::limit::Flood;
 use crate::overload::Ceilings;
 use crate::record::metrics::Metrics;
 use crate::rejection::Answers;
 use crate::revoke::logout::Doors;
+use crate::trace::Tracing;
 
 use super::link::{Linker, digest_of_rules};
 use super::router::Router;
@@ -40,6 +42,7 @@ impl Policy {
             shared,
             upstreams: upstreams(config, previous, shared),
             named_rules: digest_of_rules(config),
+            cors: config.cors.as_ref().map(|cors| Arc::new(Cors::new(cors))),
             old_limits: previous.map(Policy::limits_by_name).unwrap_or_default(),
             limits: Vec::new(),
         };
@@ -55,6 +58,7 @@ impl Policy {
             plans,
             upstreams: linker.upstreams,
             limits_in_force: linker.limits,
+            cors: linker.cors,
             logouts: Doors::new(config, &issuers, &shared.revocations, &shared.clock),
             authenticator: Authenticator::new(
                 issuers,
@@ -63,12 +67,15 @@ impl Policy {
                 config.limits.token,
             ),
             flood: flood(config, previous, shared),
+            tracing: tracing(config, previous, shared),
             trusted_proxies: config.trusted_proxies.clone(),
             scrub: Scrub::new(&identity_names(config)),
             answers: Answers::new(
                 &config.errors,
                 config.public_url.as_ref().map(|url| url.value.as_str()),
             ),
+            hsts: config.hsts.and_then(|time| format!("max-age={}", time.as_secs()).parse().ok()),
+            server_timing: config.server_timing,
             limits: config.limits,
             ceilings: Ceilings::new(&config.limits, sources),
             clients: config.clients.iter().map(client_label).collect(),
@@ -146,5 +153,14 @@ fn flood(config: &Config, previous: Option<&Policy>, shared: &Shared) -> Option<
     match old.filter(|flood| flood.is_made_from(rate, callers)) {
         Some(flood) => Some(Arc::clone(flood)),
         None => Some(Arc::new(Flood::new(rate, callers, &shared.clock))),
+    }
+}
+
+fn tracing(config: &Config, previous: Option<&Policy>, shared: &Shared) -> Option<Arc<Tracing>> {
+    let written = config.tracing.as_ref()?;
+    let old = previous.and_then(|policy| policy.tracing.as_ref());
+    match old.filter(|tracing| tracing.is_made_from(written)) {
+        Some(tracing) => Some(Arc::clone(tracing)),
+        None => Some(Arc::new(Tracing::new(written, &shared.clock, &shared.metrics))),
     }
 }

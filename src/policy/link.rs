@@ -8,7 +8,10 @@ use foldhash::fast::RandomState;
 use http::{HeaderValue, Method};
 
 use crate::authenticate::Scrutiny;
-use crate::config::{self, ClaimMatch, Config, Pattern, Public, RuleKind, Segment, Sources};
+use crate::config::{
+    self, ClaimMatch, Config, Pattern, Public, RouteCors, RuleKind, Segment, Sources,
+};
+use crate::cors::Cors;
 use crate::forward::Upstream;
 use crate::limit::{Plan, Plans};
 
@@ -22,6 +25,8 @@ pub(super) struct Linker<'c> {
     pub(super) sources: &'c Sources,
     pub(super) shared: &'c Shared,
     pub(super) upstreams: Vec<Arc<Upstream>>,
+    /// The file's.
+    pub(super) cors: Option<Arc<Cors>>,
     /// From [`digest_of_rules`].
     pub(super) named_rules: u64,
     /// The limiters of `previous`, by name.
@@ -81,6 +86,7 @@ impl Linker<'_> {
                 Some(_) => Scrutiny::Introspect,
                 None => Scrutiny::Usual,
             },
+            cors: self.cors(written),
             allow_encoded_slash: written.allow_encoded_slash,
             allow: allow_field(&methods, others.is_some()),
             methods: methods.into(),
@@ -104,6 +110,14 @@ impl Linker<'_> {
                 let plan = self.config.plans.iter().find(|plan| *plan.name.value == **name)?;
                 Some(self.limit(pattern, &plan.limit))
             }
+        }
+    }
+
+    fn cors(&self, written: &config::Route) -> Option<Arc<Cors>> {
+        match &written.cors {
+            None => self.cors.clone(),
+            Some(RouteCors::Off) => None,
+            Some(RouteCors::On(own)) => Some(Arc::new(Cors::new(own))),
         }
     }
 
@@ -178,7 +192,7 @@ impl Linker<'_> {
         let upstream = self.upstream(written);
         let rules = (&written.allow, &written.methods, &written.public);
         let text = format!(
-            "{rules:?} {:?} {:?} {:?} {mode:?} {:?} {:?} {} {} {}",
+            "{rules:?} {:?} {:?} {:?} {mode:?} {:?} {:?} {} {} {} {:?}",
             written.strip_prefix,
             written.limit,
             written.timeout,
@@ -187,6 +201,7 @@ impl Linker<'_> {
             written.case_insensitive,
             written.allow_encoded_slash,
             written.introspect.is_some(),
+            written.cors,
         );
         digest(&(self.named_rules, upstream.name(), without_places(&text)))
     }

@@ -17,12 +17,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
+use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 use crate::authenticate::{Authenticator, Issuer, Verdicts};
 use crate::clock::Clock;
 use crate::config::{Limits, Mode};
-use crate::forward::{Scrub, Upstream};
+use crate::cors::Cors;
+use crate::forward::{Origin, Scrub, Upstream};
 use crate::identity::Caller;
 use crate::limit::{Flood, Plan, Plans};
 use crate::overload::Ceilings;
@@ -31,6 +33,7 @@ use crate::rejection::{Answers, Rejection};
 use crate::revoke::Revocations;
 use crate::revoke::logout::Doors;
 use crate::target::Target;
+use crate::trace::{Trace, Tracing};
 
 use router::Router;
 
@@ -62,7 +65,14 @@ pub struct Policy {
     pub(crate) logouts: Doors,
     pub(crate) trusted_proxies: Vec<IpNet>,
     scrub: Scrub,
+    tracing: Option<Arc<Tracing>>,
+    /// For what no route answers.
+    cors: Option<Arc<Cors>>,
     pub(crate) answers: Answers,
+    /// `Strict-Transport-Security` of answers over TLS.
+    pub(crate) hsts: Option<HeaderValue>,
+    /// Whether answers tell where the time went.
+    pub(crate) server_timing: bool,
     pub(crate) limits: Limits,
     pub(crate) ceilings: Ceilings,
     clients: HashMap<String, Arc<str>, RandomState>,
@@ -86,6 +96,23 @@ impl Policy {
         Ok(route)
     }
 
+    /// What scripts may read of the answers of a route, or of none.
+    pub(crate) fn cors_of<'r>(&'r self, route: Option<&'r Route>) -> Option<&'r Cors> {
+        route.map_or(&self.cors, |route| &route.cors).as_deref()
+    }
+
+    /// A request's place in its trace, if the gateway takes part in any.
+    pub(crate) fn traced(&self, headers: &HeaderMap, origin: &Origin) -> Option<Arc<Trace>> {
+        self.tracing.as_ref().map(|tracing| tracing.begin(headers, origin.trusted))
+    }
+
+    /// Waits until what was recorded of traces is exported, for a short while.
+    pub(crate) async fn flush_traces(&self) {
+        if let Some(tracing) = &self.tracing {
+            tracing.flush().await;
+        }
+    }
+
     /// The plan that counts this caller.
     #[must_use]
     pub fn plan_of(&self, caller: &Caller) -> Option<&Arc<Plan>> {
@@ -107,11 +134,12 @@ impl Policy {
         Arc::clone(known.unwrap_or(&self.other_clients))
     }
 
-    /// Starts what runs in the background: fetching keys, forgetting idle callers.
+    /// Starts what runs in the background: fetching keys, exporting traces, forgetting idle callers.
     pub fn start(self: &Arc<Self>) {
         for issuer in self.issuers() {
             issuer.start();
         }
+        self.tracing.iter().for_each(|tracing| tracing.start());
         tokio::spawn(forget_idle(Arc::downgrade(self), self.clock.clone()));
     }
 

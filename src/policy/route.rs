@@ -7,6 +7,7 @@ use http::{HeaderValue, Method};
 
 use crate::authenticate::Scrutiny;
 use crate::config::Mode;
+use crate::cors::Cors;
 use crate::forward::Upstream;
 use crate::limit::Plan;
 use crate::record::route_metrics::RouteMetrics;
@@ -32,12 +33,13 @@ pub struct Route {
     /// How closely tokens are looked at here.
     pub(crate) scrutiny: Scrutiny,
     pub(crate) metrics: Arc<RouteMetrics>,
+    pub(super) cors: Option<Arc<Cors>>,
     pub(super) allow_encoded_slash: bool,
     pub(super) methods: Box<[(Method, Access)]>,
     /// For methods that are not listed.
     pub(super) others: Option<Access>,
     /// The `Allow` field (RFC 9110 §10.2.1).
-    pub(super) allow: HeaderValue,
+    pub(crate) allow: HeaderValue,
     /// A digest of the configuration it was made from, to tell whether a reload changed it.
     pub(super) settings: u64,
 }

@@ -53,6 +53,9 @@ impl Line<'_> {
         fields.word("level", if failed { "error" } else { "info" });
         fields.word("msg", "request");
         fields.text("request_id", record.request_id.to_str().unwrap_or_default());
+        if let Some(trace) = record.trace_id() {
+            fields.shown("trace_id", trace);
+        }
         fields.shown("client_ip", record.client.unwrap_or(record.peer.ip()));
         fields.text("method", record.method.as_str());
         fields.nullable("host", target.map(|target| target.host()));
@@ -69,6 +72,7 @@ impl Line<'_> {
         fields.number("status", record.status.into());
         fields.word("decision", decision);
         fields.known("reason", reason.map(|reason| reason.as_str()));
+        fields.known("cors", record.preflight);
         let scopes = self.required_scopes();
         if !scopes.is_empty() {
             fields.list("required_scopes", scopes);
@@ -172,7 +176,7 @@ fn hashed(caller: &Identity, subject: &str) -> String {
     format!("#{:016x}", limit_key("log", &[&caller.issuer_url, subject]) as u64)
 }
 
-fn protocol(version: Version) -> &'static str {
+pub(super) fn protocol(version: Version) -> &'static str {
     match version {
         Version::HTTP_2 => "HTTP/2",
         Version::HTTP_10 => "HTTP/1.0",

@@ -42,6 +42,7 @@ pub struct Metrics {
     pub config_last_reload_success: Gauge,
     pub routes: IntGaugeVec,
     pub tls_certificate_expiry: GaugeVec,
+    pub trace_spans: IntCounterVec,
     pub revocations: IntCounterVec,
     pub revocation_entries: IntGaugeVec,
     pub revocation_entries_not_durable: IntGaugeVec,
@@ -157,6 +158,11 @@ impl Default for Metrics {
                 "tls_certificate_expiry_timestamp_seconds",
                 "When the certificate expires.",
                 &["name"],
+            ),
+            trace_spans: make.counters(
+                "trace_spans_total",
+                "Steps of traces, by what became of them (exported or dropped).",
+                &["result"],
             ),
             revocations: make.counters(
                 "revocations_total",

@@ -11,8 +11,11 @@ mod line;
 pub mod metrics;
 pub(crate) mod request_id;
 pub(crate) mod route_metrics;
+#[cfg(feature = "otlp")]
+mod spans;
 mod tally;
 mod time;
+pub(crate) mod timing;
 
 pub use access_log::AccessLog;
 
@@ -26,12 +29,14 @@ use http::{HeaderValue, Method, Version, request};
 use prometheus::IntGauge;
 
 use crate::clock::{Clock, Now};
+use crate::cors::Preflight;
 use crate::forward::Upstream;
 use crate::gateway::Peer;
 use crate::identity::Identity;
 use crate::policy::Route;
 use crate::rejection::{Reason, Rejection};
 use crate::target::Target;
+use crate::trace::{Trace, TraceId};
 
 use metrics::Metrics;
 use route_metrics::{Outcome, RouteMetrics};
@@ -67,6 +72,10 @@ pub(crate) struct Record {
     /// When the response's head was ready, on the monotonic clock.
     answered: Option<Duration>,
     pub(crate) request_id: HeaderValue,
+    /// The trace that the client named.
+    told_trace: Option<TraceId>,
+    /// The request's place in its trace, if the gateway takes part.
+    pub(crate) trace: Option<Arc<Trace>>,
     method: Method,
     protocol: Version,
     user_agent: Option<HeaderValue>,
@@ -78,6 +87,8 @@ pub(crate) struct Record {
     pub(crate) target: Option<Target>,
     route: Option<Arc<Route>>,
     pub(crate) identity: Option<Arc<Identity>>,
+    /// How it went, if it was a preflight that was answered here.
+    pub(crate) preflight: Option<Preflight>,
     /// Why it was refused.
     refused: Option<Rejection>,
     /// Why it would have been, on a route that only reports.
@@ -123,6 +134,9 @@ impl Record {
             started: sink.clock.now(),
             answered: None,
             request_id: request_id::of(&request.headers),
+            // Only the log's lines name it.
+            told_trace: sink.log.as_ref().and_then(|_| TraceId::told(&request.headers)),
+            trace: None,
             method: request.method.clone(),
             protocol: request.version,
             user_agent: request.headers.get(USER_AGENT).cloned(),
@@ -134,6 +148,7 @@ impl Record {
             target: None,
             route: None,
             identity: None,
+            preflight: None,
             refused: None,
             would_deny: None,
             plan: None,
@@ -151,12 +166,25 @@ impl Record {
         &self.method
     }
 
+    fn trace_id(&self) -> Option<TraceId> {
+        self.trace.as_ref().map(|trace| trace.id).or(self.told_trace)
+    }
+
     pub(crate) fn came_from(&mut self, client: IpAddr) {
         self.client = Some(client);
     }
 
     pub(crate) fn matched(&mut self, route: &Arc<Route>) {
         self.route = Some(Arc::clone(route));
+    }
+
+    /// Whether the connection is encrypted.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    pub(crate) fn route(&self) -> Option<&Route> {
+        self.route.as_deref()
     }
 
     pub(crate) fn tolerated(&mut self, rejection: Rejection) {
@@ -233,7 +261,7 @@ impl Record {
 
     /// Whether the policy had its say before the client went away.
     fn is_decided(&self) -> bool {
-        self.refused.is_some() || self.forwarded.is_some()
+        self.refused.is_some() || self.forwarded.is_some() || self.preflight.is_some()
     }
 
     /// `deny` for what the policy refused; a backend's failure is no denial. `-` for a request that
@@ -305,6 +333,10 @@ impl Drop for Record {
     fn drop(&mut self) {
         let total = self.sink.clock.monotonic().saturating_sub(self.started.monotonic);
         self.count(total);
+        #[cfg(feature = "otlp")]
+        if let Some(trace) = &self.trace {
+            self.export(trace, total);
+        }
         if let Some(log) = &self.sink.log {
             log.write(self, total);
         }

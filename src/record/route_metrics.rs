@@ -168,7 +168,7 @@ impl Durations {
 
 /// The methods that have a label of their own; all others are `OTHER`, so that clients cannot
 /// make series.
-static METHODS: [Method; 8] = [
+pub(super) static METHODS: [Method; 8] = [
     Method::GET,
     Method::HEAD,
     Method::POST,

@@ -1,6 +1,7 @@
 //! How a refusal looks to the client: status, challenge, problem body (RFC 9457, RFC 6750 §3).
 
 mod challenge;
+mod proxy_status;
 mod words;
 
 use bytes::Bytes;
@@ -72,7 +73,7 @@ impl Answers {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(NOSNIFF, HeaderValue::from_static("nosniff"));
-        headers.insert(PROXY_STATUS, HeaderValue::from_static(words::proxy_status(rejection)));
+        headers.insert(PROXY_STATUS, proxy_status::value(rejection, shown, self.detail));
         if let Some(challenge) = challenge::challenge(rejection, shown, &self.realm) {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }

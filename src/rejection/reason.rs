@@ -216,8 +216,8 @@ impl Rejection {
             Self::TokenInQuery => Reason::TokenInQuery,
             Self::TwoTokens => Reason::TwoTokens,
             Self::UpstreamProtocol => Reason::UpstreamProtocol,
-            Self::UpstreamTimeout => Reason::UpstreamTimeout,
-            Self::UpstreamUnreachable => Reason::UpstreamUnreachable,
+            Self::UpstreamTimeout(_) => Reason::UpstreamTimeout,
+            Self::UpstreamUnreachable(_) => Reason::UpstreamUnreachable,
         }
     }
 
@@ -250,13 +250,13 @@ impl Rejection {
             Self::Flood(_) | Self::QuotaExceeded(_) | Self::RateLimited(_) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
-            Self::UpstreamProtocol | Self::UpstreamUnreachable => StatusCode::BAD_GATEWAY,
+            Self::UpstreamProtocol | Self::UpstreamUnreachable(_) => StatusCode::BAD_GATEWAY,
             Self::AuthUnavailable { .. }
             | Self::Draining
             | Self::NoHealthyUpstream
             | Self::Overloaded
             | Self::Shed { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::UpstreamTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
@@ -294,8 +294,8 @@ impl Rejection {
             | Self::RequestTooLarge(_)
             | Self::Shed { .. }
             | Self::UpstreamProtocol
-            | Self::UpstreamTimeout
-            | Self::UpstreamUnreachable => false,
+            | Self::UpstreamTimeout(_)
+            | Self::UpstreamUnreachable(_) => false,
         }
     }
 }

@@ -16,6 +16,7 @@ const fn mapping(name: &'static str, doc: &'static str, keys: &'static [Key]) ->
 
 const DURATION: Kind = Kind::Form(r"[0-9]+(ms|s|m|h|d)", "a duration such as 30s, 5m or 1h");
 const RATE: Kind = Kind::Form(r"[0-9]+/(s|min|h|day)", "a rate such as 60/min");
+const SHARE: Kind = Kind::Form(r"[0-9]+(\.[0-9]+)?%", "a share such as 5%");
 const URL: Kind = Kind::Form(r"https?://.+", "an absolute URL");
 const TARGET: Kind = Kind::Form(r"http://[^/]+/?", "http://host:port");
 const NETWORK: Kind = Kind::Form(r"unix|[0-9A-Fa-f:.]+(/[0-9]+)?", "a network such as 10.0.0.0/8");
@@ -35,6 +36,7 @@ const UPSTREAM_OR_URL: Kind = Kind::Either(&[TARGET, Kind::One(&UPSTREAM)]);
 const TLS_KIND: Kind = Kind::Either(&[Kind::Word(&["off"]), Kind::Some(&Kind::One(&TLS))]);
 const PER_KIND: Kind =
     Kind::Either(&[Kind::Word(&["client", "user", "ip", "route"]), Kind::One(&PER)]);
+const CORS_OR_OFF: Kind = Kind::Either(&[Kind::Word(&["off"]), Kind::One(&CORS)]);
 const PUBLIC: Kind = Kind::Either(&[Kind::Switch, Kind::Word(&["optional"])]);
 const CLAIM_KIND: Kind = Kind::Named(&Kind::Either(&[Kind::Literal, Kind::One(&MATCHER)]));
 
@@ -57,6 +59,8 @@ pub(crate) static SECTIONS: &[&Section] = &[
     &DRAIN,
     &LIMITS,
     &INCLUDED,
+    &CORS,
+    &TRACING,
     &REVOCATION,
     &BACKCHANNEL_LOGOUT,
 ];
@@ -128,10 +132,21 @@ pub(crate) static FILE: Section = Section {
             key("revocation", Kind::One(&REVOCATION), "Where revocations come from and are kept."),
             key("logs", Kind::One(&LOGS), "What is logged, and how."),
             key("errors", Kind::One(&ERRORS), "What clients are told when they are refused."),
+            key("tracing", Kind::One(&TRACING), "How the gateway takes part in traces."),
+            key(
+                "server_timing",
+                Kind::Word(&["on", "off"]),
+                "Whether answers tell where the time went. Default off.",
+            ),
+            key(
+                "hsts",
+                DURATION,
+                "For how long browsers shall use TLS alone (RFC 6797), such as 365d; 0s takes it \
+                 back. Said over TLS. Default: not at all.",
+            ),
             key("drain", Kind::One(&DRAIN), "How the gateway stops."),
             key("limits", Kind::One(&LIMITS), "Sizes and times that nothing may exceed."),
-            later("cors", "Answers to preflights."),
-            later("tracing", "Export of traces."),
+            key("cors", Kind::One(&CORS), "What scripts of other origins may do. Default nothing."),
             later("redis", "Limits shared between gateways."),
         ],
     )
@@ -482,7 +497,7 @@ pub(crate) static ROUTE: Section = Section {
                 Kind::Word(&["always"]),
                 "Asks the issuer about every token, JWTs too.",
             ),
-            later("cors", "Answers to preflights."),
+            key("cors", CORS_OR_OFF, "Replaces the file's `cors`; `off` leaves it to the backend."),
         ],
     )
 };
@@ -538,6 +553,43 @@ pub(crate) static MATCHER: Section = mapping(
     ],
 );
 
+/// `cors:`
+pub(crate) static CORS: Section = Section {
+    required: &["origins"],
+    ..mapping(
+        "cors",
+        "What scripts of other origins may do (CORS); preflights are answered here.",
+        &[
+            key(
+                "origins",
+                Kind::Some(&Kind::Text),
+                "The origins, such as https://app.example.com, compared exactly; or `any`.",
+            ),
+            key(
+                "credentials",
+                Kind::Switch,
+                "Whether scripts may send cookies; bearer tokens do not need it. Default false.",
+            ),
+            key(
+                "max_age",
+                DURATION,
+                "How long browsers remember the answer to a preflight. Default 10m, at most 24h.",
+            ),
+            key(
+                "headers",
+                Kind::Some(&Kind::Text),
+                "Request headers beside Authorization, Content-Type, DPoP, X-Requested-With, \
+                 traceparent and tracestate; or `any`.",
+            ),
+            key(
+                "expose",
+                Kind::Some(&Kind::Text),
+                "Response headers that scripts may read, beside those of the gateway.",
+            ),
+        ],
+    )
+};
+
 /// `logs:`
 pub(crate) static LOGS: Section = mapping(
     "logs",
@@ -568,6 +620,22 @@ pub(crate) static ERRORS: Section = mapping(
             "How much of the reason is told; full is for development. Default standard.",
         ),
         key("docs", URL, "The base of problem types' URIs."),
+    ],
+);
+
+/// `tracing:`
+pub(crate) static TRACING: Section = mapping(
+    "tracing",
+    "How the gateway takes part in traces (W3C Trace Context, OpenTelemetry).",
+    &[
+        key(
+            "trust",
+            Kind::Word(&["all", "proxies", "none"]),
+            "Whose traceparent, tracestate and baggage count: everybody's, those of \
+             trusted_proxies, nobody's. Default all.",
+        ),
+        key("otlp", URL, "The collector, such as http://collector:4318; OTLP over HTTP."),
+        key("sample", SHARE, "The share of traces beginning here that is exported. Default 100%."),
     ],
 );
 

@@ -6,7 +6,7 @@ use super::*;
 #[tokio::test]
 async fn a_backend_that_cannot_be_connected_to_is_unreachable() {
     let sender = Sender::to(&[closed_port().await]);
-    assert!(matches!(sender.refused().await, Rejection::UpstreamUnreachable));
+    assert!(matches!(sender.refused().await, Rejection::UpstreamUnreachable(_)));
     assert_eq!((sender.errors("refused"), sender.errors("no_healthy")), (1, 0));
 
     let sender = Sender::to(&[closed_port().await, closed_port().await]);
@@ -16,7 +16,7 @@ async fn a_backend_that_cannot_be_connected_to_is_unreachable() {
     let mut unknown = settings(&[80]);
     unknown.targets[0].value.host = "does-not-exist.invalid".into();
     let sender = Sender::with(&unknown);
-    assert!(matches!(sender.refused().await, Rejection::UpstreamUnreachable));
+    assert!(matches!(sender.refused().await, Rejection::UpstreamUnreachable(_)));
     assert_eq!(sender.errors("dns"), 1);
 }
 
@@ -27,11 +27,11 @@ async fn a_backend_that_does_not_answer_times_out_and_loses_the_connection() {
     let sender = Sender::to(&[backend.port]);
     let short = Some(Duration::from_millis(50));
     let late = sender.send_with(get(), |outgoing| outgoing.timeout = short).await;
-    assert!(matches!(late.unwrap_err(), Rejection::UpstreamTimeout));
+    assert!(matches!(late.unwrap_err(), Rejection::UpstreamTimeout(_)));
     let late = sender.send_with(request("POST", &[], Script::full("abc")), |outgoing| {
         outgoing.timeout = short;
     });
-    assert!(matches!(late.await.unwrap_err(), Rejection::UpstreamTimeout));
+    assert!(matches!(late.await.unwrap_err(), Rejection::UpstreamTimeout(_)));
     backend.closed(2).await;
     assert_eq!((sender.errors("timeout"), backend.requests()), (2, 2));
 }
@@ -60,7 +60,7 @@ async fn a_reset_after_the_request_is_not_retried() {
         let sender = Sender::to(&[backend.port]);
         for method in ["POST", "GET"] {
             let reset = sender.send(request(method, &[], Script::empty())).await.unwrap_err();
-            assert!(matches!(reset, Rejection::UpstreamUnreachable), "{reset:?}");
+            assert!(matches!(reset, Rejection::UpstreamUnreachable(_)), "{reset:?}");
         }
         assert_eq!((backend.requests(), sender.errors("reset")), (2, 2));
     }
@@ -73,7 +73,7 @@ async fn a_reset_on_a_used_connection_is_not_retried() {
     let sender = Sender::to(&[backend.port]);
     assert_eq!(sender.get().await.0, 200);
     let reset = sender.send(request("POST", &[], Script::full("abc"))).await.unwrap_err();
-    assert!(matches!(reset, Rejection::UpstreamUnreachable), "{reset:?}");
+    assert!(matches!(reset, Rejection::UpstreamUnreachable(_)), "{reset:?}");
     assert_eq!((backend.connections(), backend.requests()), (1, 2));
 }
 

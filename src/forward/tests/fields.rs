@@ -8,6 +8,7 @@ use serde_json::Map;
 
 use super::*;
 use crate::identity::{Claims, Identity, Kind, LimitKeys};
+use crate::rejection::Unreachable;
 
 /// The head that a backend sees.
 async fn head(request: Request<Script>, change: impl FnOnce(&mut Outgoing<'_>)) -> String {
@@ -184,7 +185,7 @@ async fn a_loop_ends_before_the_backend() {
     let passes = ["1.1 scopegate"; 10].join(", ");
     let looped = request("GET", &[("Via", &passes)], Script::empty());
     let refused = sender.send(looped).await.unwrap_err();
-    assert!(matches!(refused, Rejection::MalformedRequest(_)), "{refused:?}");
+    assert!(matches!(refused, Rejection::UpstreamUnreachable(Unreachable::Loop)), "{refused:?}");
 }
 
 /// HP-15.

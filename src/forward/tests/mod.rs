@@ -275,6 +275,7 @@ impl Sender {
             upgrade: None,
             body_limit: 1000,
             request_id: HeaderValue::from_static("01K3F9"),
+            trace: None,
         }
     }
 

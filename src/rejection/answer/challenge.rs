@@ -58,8 +58,8 @@ pub(super) fn error_code(rejection: &Rejection) -> Option<&'static str> {
         | Rejection::RequestTooLarge(_)
         | Rejection::Shed { .. }
         | Rejection::UpstreamProtocol
-        | Rejection::UpstreamTimeout
-        | Rejection::UpstreamUnreachable => None,
+        | Rejection::UpstreamTimeout(_)
+        | Rejection::UpstreamUnreachable(_) => None,
     }
 }
 

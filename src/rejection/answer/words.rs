@@ -3,7 +3,7 @@
 
 use http::StatusCode;
 
-use crate::rejection::{Asked, Reason, Rejection, Unmet};
+use crate::rejection::{Asked, Reason, Rejection, Unmet, Unreachable};
 
 /// The title of a documented problem type.
 pub(super) fn title(reason: Reason) -> &'static str {
@@ -64,6 +64,9 @@ pub(super) fn detail(rejection: &Rejection, asked: Asked<'_>) -> String {
         Rejection::TokenInQuery => {
             "Send the token in the Authorization field only, not in the query.".to_owned()
         }
+        Rejection::UpstreamUnreachable(Unreachable::Loop) => {
+            "The way to the API leads back to this gateway.".to_owned()
+        }
         Rejection::TwoTokens => "Send one Authorization field with one token.".to_owned(),
         Rejection::AuthUnavailable { .. }
         | Rejection::Draining
@@ -79,8 +82,8 @@ pub(super) fn detail(rejection: &Rejection, asked: Asked<'_>) -> String {
         | Rejection::RequestTooLarge(_)
         | Rejection::Shed { .. }
         | Rejection::UpstreamProtocol
-        | Rejection::UpstreamTimeout
-        | Rejection::UpstreamUnreachable => sentence(title(rejection.reason())),
+        | Rejection::UpstreamTimeout(_)
+        | Rejection::UpstreamUnreachable(_) => sentence(title(rejection.reason())),
     }
 }
 
@@ -116,35 +119,4 @@ fn sentence(words: &str) -> String {
     let mut chars = words.chars();
     let first = chars.next().map(|c| c.to_ascii_uppercase());
     first.into_iter().chain(chars).chain(['.']).collect()
-}
-
-/// The `Proxy-Status` field (RFC 9209 §2), which tells a refusal of the gateway from the API's own
-/// answers.
-pub(super) fn proxy_status(rejection: &Rejection) -> &'static str {
-    match rejection {
-        Rejection::UpstreamProtocol => "scopegate; error=http_protocol_error",
-        Rejection::UpstreamTimeout => "scopegate; error=http_response_timeout",
-        Rejection::UpstreamUnreachable => "scopegate; error=destination_unavailable",
-        Rejection::NoHealthyUpstream => "scopegate; error=destination_unavailable",
-        Rejection::Draining
-        | Rejection::Overloaded
-        | Rejection::Shed { .. }
-        | Rejection::AuthUnavailable { .. } => "scopegate; error=proxy_internal_response",
-        Rejection::AmbiguousPath(_)
-        | Rejection::BodyTooLarge(_)
-        | Rejection::Denied(_)
-        | Rejection::Flood(_)
-        | Rejection::MalformedCredentials(_)
-        | Rejection::MalformedRequest(_)
-        | Rejection::MethodRefused(_)
-        | Rejection::MissingToken
-        | Rejection::NoRoute
-        | Rejection::QuotaExceeded(_)
-        | Rejection::RateLimited(_)
-        | Rejection::RequestTimeout
-        | Rejection::RequestTooLarge(_)
-        | Rejection::Token(_)
-        | Rejection::TokenInQuery
-        | Rejection::TwoTokens => "scopegate; error=http_request_denied",
-    }
 }
