@@ -8,7 +8,7 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 
-use super::{BackchannelLogout, Introspection, Located, Place, Revocation};
+use super::{BackchannelLogout, Introspection, Located, Place, Resilience, Revocation};
 
 /// A whole configuration: one file and what it includes.
 #[derive(Clone, Debug)]
@@ -171,6 +171,8 @@ pub struct Upstream {
     /// The time that an idle connection is kept, and the longest silence within a body.
     /// Default 60 s.
     pub idle_timeout: Duration,
+    /// What is done about servers that fail.
+    pub resilience: Resilience,
 }
 
 /// One server of an upstream: `http://host:port` with nothing behind it.
@@ -180,6 +182,8 @@ pub struct UpstreamTarget {
     pub host: String,
     /// The port; 80 if the URL has none.
     pub port: u16,
+    /// Its share of the requests, beside the other targets' weights. Default 1.
+    pub weight: u32,
 }
 
 /// A header set on forwarded requests, such as `X-Auth-Subject: "{sub}"`.

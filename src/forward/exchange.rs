@@ -6,8 +6,10 @@ use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Response;
 
+use super::balance::{Load, Occupied};
 use super::connection::Connection;
 use super::pool::Shard;
 use super::request_body::Stage;
@@ -15,6 +17,7 @@ use super::response_body::{Stream, UpstreamBody};
 use super::response_head::{Coding, Head};
 use super::sending::{Broken, Sending};
 use super::{Forwarded, hop};
+use crate::config::RetryOn;
 use crate::rejection::Rejection;
 
 /// What a backend can do wrong.
@@ -63,10 +66,23 @@ pub(super) struct Call<'r> {
     /// When it was ready to be sent, on the monotonic clock.
     pub(super) began: Duration,
     pub(super) sending: Sending,
+    /// The head, of a request that may be sent again though a backend has seen it.
+    pub(super) again: Option<Bytes>,
+    /// How often it was tried.
+    pub(super) tries: u32,
+    /// How many of the tries were retries.
+    pub(super) retries: u32,
     /// Whether the answer has a head alone (RFC 9110 §9.3.2).
     pub(super) asks_for_head: bool,
     /// Replaces the upstream's response timeout.
     pub(super) timeout: Option<Duration>,
+}
+
+/// What became of a request.
+pub(super) struct Sent {
+    /// How often it was tried.
+    pub(super) tries: u32,
+    pub(super) result: Result<Forwarded, Rejection>,
 }
 
 /// A head, and where the rest comes from.
@@ -78,15 +94,52 @@ struct Answer {
 }
 
 /// Why one try came to nothing.
-enum Miss {
+pub(super) enum Miss {
+    /// The connection ended after the request was begun, and nothing of an answer had come. It was
+    /// used before, or not.
+    Cut { used: bool },
     /// The target cannot be used now. Nothing was sent.
     Down(Fault),
     /// The backend's fault, after something may have been sent.
     Fault(Fault),
-    /// The client's fault.
+    /// The client's fault, or a bound of the upstream.
     Refused(Rejection),
     /// The connection was closed while it rested. Nothing was sent.
     Stale,
+}
+
+/// Where a request has been so far.
+struct Course {
+    /// The targets that failed.
+    tried: Vec<usize>,
+    /// How many connections were closed while they rested.
+    stale: usize,
+    /// The target of which a resting connection was closed as the request was sent on it: a new one
+    /// is opened, once.
+    raced: Option<usize>,
+    /// Whether it may be tried where it failed before.
+    granted: bool,
+    last: Fault,
+}
+
+impl Default for Course {
+    fn default() -> Self {
+        Self { tried: Vec::new(), stale: 0, raced: None, granted: false, last: Fault::NoHealthy }
+    }
+}
+
+impl Course {
+    /// Goes on to another target.
+    fn failed(&mut self, target: usize) {
+        self.raced = None;
+        self.tried.push(target);
+    }
+
+    /// Goes on to another target if there is one, else to the same.
+    fn again(&mut self, target: usize) {
+        self.granted = true;
+        self.failed(target);
+    }
 }
 
 impl Call<'_> {
@@ -96,31 +149,136 @@ impl Call<'_> {
     }
 
     /// Sends the request and waits for the head of its response; on another connection or to another
-    /// target only while it is certain that nothing of it was sent.
+    /// target while it is certain that nothing of it was sent, and again as far as [`retry`] allows.
     ///
-    /// Times: `connect_timeout` bounds resolving and connecting. `timeout` (or the upstream's
-    /// `response_timeout`) bounds the wait for the head, counted from sending or from the last byte
-    /// of the request body that moved. A client that stalls its own upload is given
-    /// `idle_timeout`.
+    /// Times: `connect_timeout` bounds resolving and connecting, and each wait for a bound of the
+    /// upstream. `timeout` (or the upstream's `response_timeout`) bounds the wait for the head,
+    /// counted from sending or from the last byte of the request body that moved. A client that
+    /// stalls its own upload is given `idle_timeout`.
     ///
     /// # Errors
     /// `BodyTooLarge`, `MalformedRequest` (the body broke off or stalled), `NoHealthyUpstream`,
-    /// `UpstreamProtocol`, `UpstreamTimeout`, `UpstreamUnreachable`.
-    pub(super) async fn send(mut self) -> Result<Forwarded, Rejection> {
-        let (mut down, mut stale, mut last) = (Vec::new(), 0, Fault::NoHealthy);
-        while let Some(target) = self.shard.pick(&down) {
-            match self.attempt(target, stale < MOST_STALE).await {
-                Ok(answer) => return self.answered(answer),
-                Err(Miss::Fault(fault)) => return Err(self.count(fault).rejection()),
-                Err(Miss::Refused(rejection)) => return Err(rejection),
-                Err(Miss::Stale) => stale += 1,
-                Err(Miss::Down(fault)) => {
-                    last = self.count(fault);
-                    down.push(target);
+    /// `UpstreamOverloaded`, `UpstreamProtocol`, `UpstreamTimeout`, `UpstreamUnreachable`.
+    ///
+    /// [`retry`]: super::retry
+    pub(super) async fn send(mut self) -> Sent {
+        let result = self.answer().await;
+        let tries = self.tries;
+        let result = result.and_then(|(answer, occupied)| self.answered(answer, occupied));
+        Sent { tries, result }
+    }
+
+    async fn answer(&mut self) -> Result<(Answer, Occupied), Rejection> {
+        let backend = &self.shard.backend;
+        let admitted = backend.bounds().admit(backend.connect_timeout()).await;
+        let mut permit = admitted.map_err(|setting| backend.overloaded(setting))?;
+        if let Some(retries) = backend.retries() {
+            retries.earn(self.began);
+        }
+        let mut course = Course::default();
+        while let Some(target) = self.next(&mut course) {
+            let load = Load::on(self.shard, target);
+            let resting = course.stale < MOST_STALE && course.raced.is_none();
+            match self.attempt(target, resting).await {
+                Ok(answer) if self.is_not_good_enough(&answer, target) => course.again(target),
+                Ok(answer) => {
+                    return Ok((answer, Occupied { _load: load, _permit: permit.take() }));
                 }
+                Err(miss) => self.miss(miss, target, &mut course)?,
             }
         }
-        Err(self.exhausted(last))
+        Err(self.exhausted(course.last))
+    }
+
+    /// The target to try next. Where every one has failed, the first may be tried again if that is
+    /// granted.
+    fn next(&mut self, course: &mut Course) -> Option<usize> {
+        let next = course.raced.or_else(|| self.shard.pick(&course.tried));
+        if next.is_some() || course.tried.is_empty() {
+            return next;
+        }
+        if !std::mem::take(&mut course.granted) && !self.is_sent_again(RetryOn::Connect) {
+            return None;
+        }
+        course.tried.clear();
+        self.shard.pick(&course.tried)
+    }
+
+    /// Whether an answer is dropped and the request sent again. A target that answers 502, 503 or
+    /// 504 has failed either way.
+    fn is_not_good_enough(&mut self, answer: &Answer, target: usize) -> bool {
+        let status = answer.head.status.as_u16();
+        let failed = (502..=504).contains(&status);
+        self.shard.backend.judge(target, !failed);
+        if !failed || !self.is_sent_again(RetryOn::Status(status)) {
+            return false;
+        }
+        let took = self.now().saturating_sub(answer.started);
+        self.shard.backend.counters().answered(answer.head.status, took.as_secs_f64());
+        true
+    }
+
+    /// Notes why a try came to nothing.
+    ///
+    /// # Errors
+    /// What is answered, if there is to be no other try.
+    fn miss(&mut self, miss: Miss, target: usize, course: &mut Course) -> Result<(), Rejection> {
+        match miss {
+            Miss::Refused(rejection) => Err(rejection),
+            Miss::Stale => {
+                course.stale += 1;
+                self.tries -= 1;
+                Ok(())
+            }
+            Miss::Down(fault) => {
+                course.last = self.blame(target, fault);
+                course.failed(target);
+                Ok(())
+            }
+            // A backend may close a connection that rests at any time. What it closes so it has not
+            // begun to serve (RFC 9112 §9.3.1).
+            Miss::Cut { used: true } if course.raced.is_none() && self.rewind() => {
+                self.shard.backend.counters().retried(true);
+                course.raced = Some(target);
+                Ok(())
+            }
+            Miss::Cut { .. } => {
+                let fault = self.blame(target, Fault::Reset);
+                if !self.is_sent_again(RetryOn::Reset) {
+                    return Err(fault.rejection());
+                }
+                course.again(target);
+                Ok(())
+            }
+            Miss::Fault(fault) => Err(self.blame(target, fault).rejection()),
+        }
+    }
+
+    /// Whether the request is sent again after `event`: it can be, it is to be, and the budget is
+    /// not used up.
+    fn is_sent_again(&mut self, event: RetryOn) -> bool {
+        let Some(retries) = self.shard.backend.retries() else { return false };
+        // Where nothing connects, nothing was sent.
+        let can_be = event == RetryOn::Connect || self.rewind();
+        if !can_be || !retries.covers(event, self.retries) {
+            return false;
+        }
+        let allowed = retries.spend(self.now());
+        self.shard.backend.counters().retried(allowed);
+        self.retries += u32::from(allowed);
+        allowed
+    }
+
+    /// Whether the request could be sent once more, and is ready for it.
+    fn rewind(&mut self) -> bool {
+        let Some(head) = &self.again else { return false };
+        self.sending.rewind(head)
+    }
+
+    /// Counts a fault of the target.
+    fn blame(&self, target: usize, fault: Fault) -> Fault {
+        self.shard.backend.judge(target, false);
+        self.count(fault)
     }
 
     /// What is answered when no target is left: with one target, what was wrong with it.
@@ -131,14 +289,19 @@ impl Call<'_> {
 
     /// Sends over a connection that rests, if there is one and it is wanted, else over a new one.
     async fn attempt(&mut self, target: usize, resting: bool) -> Result<Answer, Miss> {
+        self.tries += 1;
         if let Some(connection) = resting.then(|| self.shard.take(target)).flatten() {
-            return self.exchange(connection, self.began).await;
+            return self.exchange(connection, true, self.began).await;
         }
-        let connection = self.shard.open(target).await.map_err(Miss::Down)?;
-        self.exchange(connection, self.now()).await.map_err(|missed| match missed {
+        let (connection, used) = self.shard.open(target).await?;
+        self.exchange(connection, used, self.now()).await.map_err(|missed| match missed {
             // It accepts connections and closes them at once.
-            Miss::Stale => Miss::Down(Fault::Reset),
-            missed @ (Miss::Down(_) | Miss::Fault(_) | Miss::Refused(_)) => missed,
+            Miss::Stale if !used => Miss::Down(Fault::Reset),
+            missed @ (Miss::Cut { .. }
+            | Miss::Down(_)
+            | Miss::Fault(_)
+            | Miss::Refused(_)
+            | Miss::Stale) => missed,
         })
     }
 
@@ -147,6 +310,7 @@ impl Call<'_> {
     async fn exchange(
         &mut self,
         mut connection: Connection,
+        used: bool,
         started: Duration,
     ) -> Result<Answer, Miss> {
         connection.wake_after(started, self.left(started, started)?);
@@ -163,7 +327,10 @@ impl Call<'_> {
                     None => match connection.poll_fill(cx) {
                         Poll::Ready(Ok(1..)) => {}
                         Poll::Ready(Ok(0) | Err(_)) => {
-                            return Poll::Ready(Err(Miss::Fault(Fault::Reset)));
+                            let silent = interim == 0 && connection.input.is_empty();
+                            let cut = Miss::Cut { used };
+                            let miss = if silent { cut } else { Miss::Fault(Fault::Reset) };
+                            return Poll::Ready(Err(miss));
                         }
                         Poll::Pending => return self.poll_late(&mut connection, started, cx),
                     },
@@ -223,7 +390,7 @@ impl Call<'_> {
     }
 
     /// The answer, as far as it may be passed on.
-    fn answered(self, answer: Answer) -> Result<Forwarded, Rejection> {
+    fn answered(self, answer: Answer, occupied: Occupied) -> Result<Forwarded, Rejection> {
         let Answer { mut head, connection, started } = answer;
         let answered = self.now();
         let coding = head.coding(self.asks_for_head);
@@ -237,6 +404,7 @@ impl Call<'_> {
             coding,
             sending: self.sending,
             shard: Arc::clone(self.shard),
+            _occupied: occupied,
             nominated: hop::strip_response(&mut head.headers),
             moved: answered,
         });

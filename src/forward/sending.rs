@@ -48,8 +48,19 @@ pub(super) enum Broken {
 
 impl Sending {
     /// `head` ends with its blank line.
-    pub(super) fn new(head: Vec<u8>, body: RequestBody) -> Self {
-        Self { front: head.into(), piece: Bytes::new(), behind: b"", body, state: State::Untouched }
+    pub(super) fn new(head: Bytes, body: RequestBody) -> Self {
+        Self { front: head, piece: Bytes::new(), behind: b"", body, state: State::Untouched }
+    }
+
+    /// Makes the request ready to be sent once more, with the same `head`; false if that cannot be
+    /// done, because a part of its body was taken from the client.
+    pub(super) fn rewind(&mut self, head: &Bytes) -> bool {
+        if !self.body.is_untouched() {
+            return false;
+        }
+        (self.front, self.piece, self.behind) = (head.clone(), Bytes::new(), b"");
+        self.state = State::Untouched;
+        true
     }
 
     /// Whether all of the request was written.

@@ -22,7 +22,7 @@ use ipnet::IpNet;
 use crate::authenticate::{Authenticator, Issuer, Verdicts};
 use crate::clock::Clock;
 use crate::config::{Limits, Mode};
-use crate::forward::{Scrub, Upstream};
+use crate::forward::{Resolver, Scrub, Upstream};
 use crate::identity::Caller;
 use crate::limit::{Flood, Plan, Plans};
 use crate::record::metrics::Metrics;
@@ -44,6 +44,8 @@ pub struct Shared {
     pub verdicts: Arc<Verdicts>,
     /// The revocations.
     pub revocations: Arc<Revocations>,
+    /// Finds the addresses of backends.
+    pub resolver: Resolver,
 }
 
 /// A compiled configuration.
@@ -105,11 +107,12 @@ impl Policy {
         Arc::clone(known.unwrap_or(&self.other_clients))
     }
 
-    /// Starts what runs in the background: fetching keys, forgetting idle callers.
+    /// Starts what runs in the background: fetching keys, watching backends, forgetting idle callers.
     pub fn start(self: &Arc<Self>) {
         for issuer in self.issuers() {
             issuer.start();
         }
+        self.upstreams.iter().for_each(|upstream| upstream.start());
         tokio::spawn(forget_idle(Arc::downgrade(self), self.clock.clone()));
     }
 
@@ -233,7 +236,7 @@ mod tests {
         let (clock, metrics) = (Clock::default(), Metrics::default());
         let verdicts = Arc::new(Verdicts::new(10, &metrics));
         let revocations = Arc::new(Revocations::none(&clock, &metrics));
-        Shared { clock, metrics, verdicts, revocations }
+        Shared { clock, metrics, verdicts, revocations, resolver: Resolver::default() }
     }
 
     /// The bytes that a policy of this many routes holds.

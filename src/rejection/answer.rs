@@ -159,7 +159,13 @@ impl Answers {
 impl Rejection {
     /// Seconds after which it is worth trying again, where that can be said.
     fn retry_after(&self) -> Option<u64> {
-        let soon = matches!(self, Self::Draining | Self::NoHealthyUpstream | Self::Overloaded);
+        let soon = matches!(
+            self,
+            Self::Draining
+                | Self::NoHealthyUpstream
+                | Self::Overloaded
+                | Self::UpstreamOverloaded { .. }
+        );
         let known = match (self, self.exceeded()) {
             (Self::AuthUnavailable { retry_after }, _) => Some(*retry_after),
             (_, exceeded) => exceeded.map(|exceeded| exceeded.retry_after),

@@ -204,7 +204,7 @@ impl Rejection {
             Self::MissingToken => Reason::MissingToken,
             Self::NoHealthyUpstream => Reason::NoHealthyUpstream,
             Self::NoRoute => Reason::NoRoute,
-            Self::Overloaded => Reason::Overloaded,
+            Self::Overloaded | Self::UpstreamOverloaded { .. } => Reason::Overloaded,
             Self::QuotaExceeded(_) => Reason::QuotaExceeded,
             Self::RateLimited(_) => Reason::RateLimited,
             Self::RequestTooLarge(_) => Reason::RequestTooLarge,
@@ -249,7 +249,8 @@ impl Rejection {
             Self::AuthUnavailable { .. }
             | Self::Draining
             | Self::NoHealthyUpstream
-            | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::Overloaded
+            | Self::UpstreamOverloaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -282,6 +283,7 @@ impl Rejection {
             | Self::QuotaExceeded(_)
             | Self::RateLimited(_)
             | Self::RequestTooLarge(_)
+            | Self::UpstreamOverloaded { .. }
             | Self::UpstreamProtocol
             | Self::UpstreamTimeout
             | Self::UpstreamUnreachable => false,

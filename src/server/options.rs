@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::clock::Clock;
 use crate::config::Variables;
+use crate::forward::Resolver;
 
 /// What a gateway is started with.
 pub struct Options {
@@ -19,6 +20,8 @@ pub struct Options {
     pub variables: Variables,
     /// The source of time.
     pub clock: Clock,
+    /// Finds the addresses of backends.
+    pub resolver: Resolver,
     /// How many threads serve. Default: one for each core; 0 serves on the caller's runtime.
     pub workers: Option<usize>,
     /// Where access log lines go; `None` writes none.
@@ -40,6 +43,7 @@ impl Options {
             admin: None,
             variables: Variables::default(),
             clock: Clock::default(),
+            resolver: Resolver::default(),
             workers: None,
             access_log: None,
             certificate: None,

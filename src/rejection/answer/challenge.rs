@@ -55,6 +55,7 @@ pub(super) fn error_code(rejection: &Rejection) -> Option<&'static str> {
         | Rejection::QuotaExceeded(_)
         | Rejection::RateLimited(_)
         | Rejection::RequestTooLarge(_)
+        | Rejection::UpstreamOverloaded { .. }
         | Rejection::UpstreamProtocol
         | Rejection::UpstreamTimeout
         | Rejection::UpstreamUnreachable => None,

@@ -63,6 +63,9 @@ pub(super) fn detail(rejection: &Rejection, asked: Asked<'_>) -> String {
         Rejection::TokenInQuery => {
             "Send the token in the Authorization field only, not in the query.".to_owned()
         }
+        Rejection::UpstreamOverloaded { upstream, setting } => {
+            format!("The upstream {upstream} has reached its {setting}.")
+        }
         Rejection::TwoTokens => "Send one Authorization field with one token.".to_owned(),
         Rejection::AuthUnavailable { .. }
         | Rejection::Draining
@@ -123,6 +126,7 @@ pub(super) fn proxy_status(rejection: &Rejection) -> &'static str {
         Rejection::UpstreamTimeout => "scopegate; error=http_response_timeout",
         Rejection::UpstreamUnreachable => "scopegate; error=destination_unavailable",
         Rejection::NoHealthyUpstream => "scopegate; error=destination_unavailable",
+        Rejection::UpstreamOverloaded { .. } => "scopegate; error=connection_limit_reached",
         Rejection::Draining | Rejection::Overloaded | Rejection::AuthUnavailable { .. } => {
             "scopegate; error=proxy_internal_response"
         }
