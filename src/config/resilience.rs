@@ -135,17 +135,17 @@ pub enum RetryOn {
 
 /// The keys of an upstream that say what it does about servers that fail.
 pub(super) fn resilience(reading: &mut Reading<'_>, fields: &Fields<'_>) -> Resilience {
-    let mut found = Resilience::default();
-    found.health = fields.read(reading, "health", health);
+    let mut found = Resilience {
+        health: fields.read(reading, "health", health),
+        retry: fields.read(reading, "retry", retry).flatten(),
+        max_requests: fields.read(reading, "max_requests", at_least_one),
+        ..Resilience::default()
+    };
+    let pending = |reading: &mut Reading<'_>, node: &Node| amount(reading, node, 0);
     set(&mut found.ejection, fields.read(reading, "ejection", ejection));
-    found.retry = fields.read(reading, "retry", retry).flatten();
     set(&mut found.slow_start, fields.read(reading, "slow_start", duration));
     set(&mut found.max_connections, fields.read(reading, "max_connections", at_least_one));
-    found.max_requests = fields.read(reading, "max_requests", at_least_one);
-    set(
-        &mut found.max_pending,
-        fields.read(reading, "max_pending", |reading, node| amount(reading, node, 0)),
-    );
+    set(&mut found.max_pending, fields.read(reading, "max_pending", pending));
     found
 }
 

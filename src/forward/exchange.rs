@@ -237,7 +237,8 @@ impl Call<'_> {
             }
             // A backend may close a connection that rests at any time. What it closes so it has not
             // begun to serve (RFC 9112 §9.3.1).
-            Miss::Cut { used: true } if course.raced.is_none() && self.rewind() => {
+            Miss::Cut { used: true } if course.raced.is_none() && self.can_rewind() => {
+                self.rewind();
                 self.shard.backend.counters().retried(true);
                 course.raced = Some(target);
                 Ok(())
@@ -259,20 +260,30 @@ impl Call<'_> {
     fn is_sent_again(&mut self, event: RetryOn) -> bool {
         let Some(retries) = self.shard.backend.retries() else { return false };
         // Where nothing connects, nothing was sent.
-        let can_be = event == RetryOn::Connect || self.rewind();
+        let can_be = event == RetryOn::Connect || self.can_rewind();
         if !can_be || !retries.covers(event, self.retries) {
             return false;
         }
         let allowed = retries.spend(self.now());
         self.shard.backend.counters().retried(allowed);
-        self.retries += u32::from(allowed);
+        if allowed {
+            self.retries += 1;
+            self.rewind();
+        }
         allowed
     }
 
-    /// Whether the request could be sent once more, and is ready for it.
-    fn rewind(&mut self) -> bool {
-        let Some(head) = &self.again else { return false };
-        self.sending.rewind(head)
+    /// Whether the request could be sent once more though a backend has seen it.
+    fn can_rewind(&self) -> bool {
+        self.again.is_some() && self.sending.body.is_untouched()
+    }
+
+    /// Makes the request ready to be sent once more. Only for one whose answer will not be used: it
+    /// goes on being sent while its answer is passed on.
+    fn rewind(&mut self) {
+        if let Some(head) = &self.again {
+            self.sending.rewind(head);
+        }
     }
 
     /// Counts a fault of the target.

@@ -91,10 +91,10 @@ async fn ask(backend: &Backend, index: usize, settings: &HealthCheck) -> Result<
         match Head::take(&mut input).map_err(Problem::Fault)? {
             Some(head) if head.is_interim() => {}
             Some(head) => break head.status,
-            None => match socket.read_buf(&mut input).await.map_err(reset)? {
-                0 => return Err(Problem::Fault(Fault::Reset)),
-                _ => {}
-            },
+            None if socket.read_buf(&mut input).await.map_err(reset)? == 0 => {
+                return Err(Problem::Fault(Fault::Reset));
+            }
+            None => {}
         }
     };
     let code = status.as_u16();

@@ -165,8 +165,8 @@ impl Backend {
         let names = &target.names;
         let asked = (self.resolver().0)(names.host.clone()).await;
         let found = asked.ok().filter(|found| !found.is_empty());
-        let failed = found.is_none();
-        let changed = found.is_some_and(|found| names.learn(found));
+        let (failed, was_known) = (found.is_none(), !names.known.load().is_empty());
+        let changed = found.is_some_and(|found| names.learn(found)) && was_known;
         if failed {
             let until = self.clock().monotonic() + PAUSE;
             names.quiet.store(nanos(until), Ordering::Relaxed);
@@ -177,7 +177,7 @@ impl Backend {
         if failed && is_news {
             tracing::warn!(upstream, target, addresses, "a target's name cannot be resolved");
         } else if changed || is_news {
-            tracing::info!(upstream, target, addresses, "a target's addresses are known");
+            tracing::info!(upstream, target, addresses, "a target's name was resolved anew");
         }
     }
 }

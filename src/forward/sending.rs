@@ -52,15 +52,13 @@ impl Sending {
         Self { front: head, piece: Bytes::new(), behind: b"", body, state: State::Untouched }
     }
 
-    /// Makes the request ready to be sent once more, with the same `head`; false if that cannot be
-    /// done, because a part of its body was taken from the client.
-    pub(super) fn rewind(&mut self, head: &Bytes) -> bool {
-        if !self.body.is_untouched() {
-            return false;
+    /// Makes the request ready to be sent once more, with the same `head`, if no part of its body
+    /// was taken from the client.
+    pub(super) fn rewind(&mut self, head: &Bytes) {
+        if self.body.is_untouched() {
+            (self.front, self.piece, self.behind) = (head.clone(), Bytes::new(), b"");
+            self.state = State::Untouched;
         }
-        (self.front, self.piece, self.behind) = (head.clone(), Bytes::new(), b"");
-        self.state = State::Untouched;
-        true
     }
 
     /// Whether all of the request was written.

@@ -87,6 +87,11 @@ impl Upstream {
         });
     }
 
+    /// Ends what runs in the background: another upstream has taken its place.
+    pub(crate) fn stop(&self) {
+        self.tasks.get().into_iter().flatten().for_each(AbortHandle::abort);
+    }
+
     /// Whether it was made from the same settings, so that a reload can keep its connections.
     #[must_use]
     pub fn is_made_from(&self, config: &config::Upstream) -> bool {
@@ -135,7 +140,7 @@ impl Upstream {
 
 impl Drop for Upstream {
     fn drop(&mut self) {
-        self.tasks.get().into_iter().flatten().for_each(AbortHandle::abort);
+        self.stop();
     }
 }
 

@@ -155,9 +155,14 @@ impl Policy {
         self.routes.iter().map(|route| &*route.pattern).collect()
     }
 
-    /// Ends the making of series by upstreams that `next` does not have, for requests that go on
-    /// by this policy.
+    /// Ends the background work of upstreams that `next` does not have, and the making of series by
+    /// those whose name it does not have, for requests that go on by this policy.
     pub(crate) fn retire_metrics(&self, next: &Self) {
+        let is_kept = |upstream: &Arc<Upstream>| {
+            next.upstreams.iter().any(|next| Arc::ptr_eq(next, upstream))
+        };
+        let replaced = self.upstreams.iter().filter(|upstream| !is_kept(upstream));
+        replaced.for_each(|upstream| upstream.stop());
         let upstreams: HashSet<&Arc<str>> = next.upstreams.iter().map(|next| next.name()).collect();
         let gone = self.upstreams.iter().filter(|upstream| !upstreams.contains(upstream.name()));
         gone.for_each(|upstream| upstream.retire_metrics());
