@@ -392,7 +392,6 @@ fn what_this_version_cannot_do_is_refused() {
         ("tracing: { otlp: http://c:4317 }", 1),
         ("listen: unix:/run/gw.sock", 1),
         ("listen: [systemd:web]", 1),
-        ("upstreams: { a: { targets: [http://a], health: { path: / }, retry: 1 } }", 4),
         ("issuers: { a: { url: https://a, audience: b, sender_constraint: dpop } }", 2),
     ] {
         let found = codes(&format!("{HEAD_TEXT}{line}\n"));
@@ -646,8 +645,15 @@ issuers:
 upstreams:
   orders: http://orders:3000
   billing:
-    targets: [http://billing-1:3000, http://billing-2:3000]
+    targets: [http://billing-1:3000, { url: http://billing-2:3000, weight: 2 }]
     timeout: { connect: 2s, response: 30s, idle: 60s }
+    health: { path: /h, host: a, every: 5s, timeout: 2s, healthy: 2, unhealthy: 3, status: 200, panic: 50% }
+    ejection: { failures: 5, time: 30s, max_time: 5m, max_share: 50% }
+    retry: { times: 1, on: [connect, 503], budget: 20% }
+    slow_start: 30s
+    max_connections: 100
+    max_requests: 100
+    max_pending: 100
 identity_headers: { X-Auth-Subject: "{sub}", X-Auth-Where: "{issuer}/{client}" }
 keep_authorization: false
 plans:
