@@ -127,7 +127,7 @@ async fn nothing_left_is_no_healthy_upstream() {
     }
 }
 
-/// What the checks have found outlives a reload.
+/// What the checks have found outlives a reload, unless there are no checks any more.
 #[tokio::test]
 async fn a_reload_forgets_nothing() {
     let (one, two) = (Backend::start().await, Backend::start().await);
@@ -150,4 +150,9 @@ async fn a_reload_forgets_nothing() {
         assert_eq!(t.get("/x").send().await.status(), 200);
     }
     assert_eq!(requests(&two), before);
+    let unchecked = yaml("1h").replace(", health: { every: 1h }", "");
+    assert!(!unchecked.contains("health"));
+    t.rewrite(&unchecked);
+    t.server.reload().await.expect("the file is good");
+    assert_eq!(t.metric("scopegate_upstream_up", &[("upstream", "main")]).await, 2.0);
 }

@@ -60,7 +60,7 @@ impl Upstream {
     ) -> Self {
         let backend = Arc::new(Backend::new(config, clock, metrics, resolver));
         if let Some(previous) = previous {
-            backend.inherit(&previous.backend);
+            backend.inherit(&previous.backend, config.resilience.health.is_some());
         }
         let shards: Box<[Arc<Shard>]> =
             (0..worker::count()).map(|index| Arc::new(Shard::new(&backend, index))).collect();
@@ -197,13 +197,17 @@ impl Backend {
         }
     }
 
-    fn inherit(&self, previous: &Self) {
+    fn inherit(&self, previous: &Self, is_checked: bool) {
         let now = self.clock.monotonic();
         for target in &self.targets {
             let same = |old: &&Target| old.label == target.label;
             match previous.targets.iter().find(same) {
                 Some(old) => target.inherit(old),
                 None => target.is_new(now),
+            }
+            // Nobody would find it up again.
+            if !is_checked {
+                target.mark(Trouble::Down, false, now);
             }
         }
     }
