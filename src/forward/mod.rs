@@ -1,8 +1,10 @@
 //! Sending a permitted request to its backend.
 //!
-//! `prepare` writes the head of the request (`request_head`). `exchange` takes a connection of this
-//! thread's pool or opens one (`pool`, `connect`), sends (`sending`), and waits for the head of the
-//! response (`response_head`). The response's body streams through [`UpstreamBody`], which gives the
+//! `prepare` writes the head of the request (`request_head`). `course` tries one target after the
+//! other: `balance` chooses by what `health` and `eject` have found, and `retry` says what may be
+//! sent again. `exchange` takes a connection of this thread's pool or opens one (`pool`, `breaker`,
+//! `resolve`, `connect`), sends (`sending`), and waits for the head of the response
+//! (`response_head`). The response's body streams through [`UpstreamBody`], which gives the
 //! connection back at its end.
 //!
 //! The HTTP/1.1 towards backends is written here, on the connection that is used and in the task of
@@ -28,6 +30,7 @@ mod chunks;
 mod connect;
 mod connection;
 mod counters;
+mod course;
 mod eject;
 mod exchange;
 mod forwarded;
