@@ -30,7 +30,7 @@ use scopegate::authenticate::Verdicts;
 use scopegate::authorize::Permit;
 use scopegate::clock::Clock;
 use scopegate::config::{Variables, load_text};
-use scopegate::forward::{Origin, Outgoing};
+use scopegate::forward::{Origin, Outgoing, Resolver};
 use scopegate::identity::Caller;
 use scopegate::policy::{Policy, Shared};
 use scopegate::record::metrics::Metrics;
@@ -130,7 +130,8 @@ impl Bench {
         let verdicts = Arc::new(Verdicts::new(10_000, &metrics));
         let clock = Clock::default();
         let revocations = Arc::new(Revocations::none(&clock, &metrics));
-        let shared = Shared { clock, metrics, verdicts, revocations };
+        let shared =
+            Shared { clock, metrics, verdicts, revocations, resolver: Resolver::default() };
         let policy = Policy::compile(&config, &loaded.sources, None, &shared);
         let policy = Arc::new(policy.unwrap_or_else(|_| panic!("it compiles")));
         Self { policy, shared, _keys: folder }
@@ -178,6 +179,7 @@ impl Bench {
                 scrub: self.policy.scrub(),
                 keep_authorization: false,
                 timeout: None,
+                upgrade: None,
                 body_limit: 1 << 20,
                 request_id: http::HeaderValue::from_static("01K3F9ZZZZZZZZZZZZZZZZZZZZ"),
                 trace: None,

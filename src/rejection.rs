@@ -64,6 +64,13 @@ pub enum Rejection {
     TokenInQuery,
     /// 400: two tokens came (RFC 6750 §3.1).
     TwoTokens,
+    /// 503: more is under way at the upstream than its settings allow.
+    UpstreamOverloaded {
+        /// Its name.
+        upstream: Arc<str>,
+        /// The setting: `max_connections`, `max_requests` or `max_pending`.
+        setting: &'static str,
+    },
     /// 502: the upstream's answer is not HTTP.
     UpstreamProtocol,
     /// 504: the upstream did not answer in time.

@@ -37,7 +37,7 @@ async fn a_line_has_every_field() {
     let call = t.call("POST", "/orders/7?secret=q").body("four").header("user-agent", "ua/1");
     let token = t.token().scope("orders:write orders:read").claim("jti", "jti-1").sign();
     let line = only_line(&t, call.bearer(&token)).await;
-    let fields: [Field; 31] = [
+    let fields: [Field; 32] = [
         ("time", is_time),
         ("level", |v| v == "info"),
         ("msg", |v| v == "request"),
@@ -61,6 +61,7 @@ async fn a_line_has_every_field() {
         ("plan", |v| v == "free"),
         ("limit_remaining", Value::is_u64),
         ("upstream", |v| v == "main"),
+        ("tries", |v| v == 1),
         ("target", |v| v.as_str().is_some_and(|target| target.starts_with("127.0.0.1:"))),
         ("upstream_status", |v| v == 200),
         ("duration_ms", Value::is_f64),

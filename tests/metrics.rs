@@ -43,6 +43,8 @@ const FAMILIES: &[(&str, &str, &[&str])] = &[
     ("scopegate_upstream_requests_total", "counter", &["code", "upstream"]),
     ("scopegate_upstream_request_duration_seconds", "histogram", &["upstream"]),
     ("scopegate_upstream_errors_total", "counter", &["reason", "upstream"]),
+    ("scopegate_upstream_retries_total", "counter", &["result", "upstream"]),
+    ("scopegate_upstream_ejections_total", "counter", &["upstream"]),
     ("scopegate_upstream_up", "gauge", &["target", "upstream"]),
     ("scopegate_upstream_connections", "gauge", &["state", "upstream"]),
     ("scopegate_config_reloads_total", "counter", &["result"]),

@@ -18,6 +18,7 @@ use crate::demo::issuer::Issuer;
 use crate::demo::loopback::Loopback;
 use crate::demo::timesheets::Timesheets;
 use crate::demo::{API_VARIABLE, ISSUER_VARIABLE, certificate};
+use crate::forward::Resolver;
 use crate::server::{self, Lines, Prepared, Server, StartError};
 
 /// The keys are made at start and gone at the end. Nothing can be bound off loopback.
@@ -122,6 +123,7 @@ fn prepare(
         admin: Some(options.admin.into()),
         variables,
         clock,
+        resolver: Resolver::default(),
         workers: Some(WORKERS),
         access_log: Some(lines),
         certificate: Some(certificate),

@@ -102,7 +102,7 @@ pub(super) fn parse_target(text: &str) -> Result<UpstreamTarget, Fault> {
     if port == 0 {
         return Err(Fault::new("E022", "has port 0", "expected the backend's port"));
     }
-    Ok(UpstreamTarget { host, port })
+    Ok(UpstreamTarget { host, port, weight: 1 })
 }
 
 /// The base URL that clients use, without a trailing slash.

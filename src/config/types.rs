@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 
 use super::{
-    BackchannelLogout, Cors, Introspection, Listen, Located, Place, Revocation, RouteCors, Tracing,
+    BackchannelLogout, Cors, Introspection, Listen, Located, Place, Resilience, Revocation,
+    RouteCors, Tracing,
 };
 
 /// A whole configuration: one file and what it includes.
@@ -174,6 +175,8 @@ pub struct Upstream {
     /// The time that an idle connection is kept, and the longest silence within a body.
     /// Default 60 s.
     pub idle_timeout: Duration,
+    /// What is done about servers that fail.
+    pub resilience: Resilience,
 }
 
 /// One server of an upstream: `http://host:port` with nothing behind it.
@@ -183,6 +186,8 @@ pub struct UpstreamTarget {
     pub host: String,
     /// The port; 80 if the URL has none.
     pub port: u16,
+    /// Its share of the requests, beside the other targets' weights. Default 1.
+    pub weight: u32,
 }
 
 /// A header set on forwarded requests, such as `X-Auth-Subject: "{sub}"`.

@@ -5,14 +5,16 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::issuers::twice;
-use super::language::{TIMEOUT, UPSTREAM};
+use super::language::{TIMEOUT, UPSTREAM, WEIGHTED};
 use super::pattern::parse_template;
 use super::reading::{Fields, Reading};
+use super::resilience::{resilience, weight};
 use super::server::set;
 use super::value::{self, at_least_one, entries, nowhere, parsed, wait};
 use super::yaml::{Entry, Node, Value};
 use super::{
-    IdentityHeader, Located, Problem, Template, TemplatePart, Upstream, UpstreamTarget, network,
+    IdentityHeader, Located, Problem, Resilience, Template, TemplatePart, Upstream, UpstreamTarget,
+    network,
 };
 
 /// All upstreams.
@@ -42,6 +44,7 @@ fn upstream(reading: &mut Reading<'_>, name: Located<String>, node: &Node) -> Up
         connect_timeout: Duration::from_secs(2),
         response_timeout: Duration::from_secs(30),
         idle_timeout: Duration::from_secs(60),
+        resilience: Resilience::default(),
     };
     if !matches!(node.value, Value::Map(_)) {
         upstream.targets.extend(target(reading, node));
@@ -61,10 +64,27 @@ fn upstream(reading: &mut Reading<'_>, name: Located<String>, node: &Node) -> Up
     if let Some(node) = fields.find(reading, "timeout") {
         timeouts(reading, node, &mut upstream);
     }
+    upstream.resilience = resilience(reading, &fields);
     upstream
 }
 
+/// One server: a URL, or a mapping with its weight.
 fn target(reading: &mut Reading<'_>, node: &Node) -> Option<Located<UpstreamTarget>> {
+    if !matches!(node.value, Value::Map(_)) {
+        return address(reading, node);
+    }
+    let fields = Fields::open(reading, node, &WEIGHTED, " in `targets`")?;
+    let weight = fields.read(reading, "weight", weight);
+    if fields.key_at("url").is_none() {
+        let problem = Problem::new("E007", node.at, "a target has no `url`");
+        reading.note(problem.label("write its `url`, such as `http://127.0.0.1:3000`"));
+    }
+    let mut target = fields.read(reading, "url", address)?;
+    set(&mut target.value.weight, weight);
+    Some(target)
+}
+
+fn address(reading: &mut Reading<'_>, node: &Node) -> Option<Located<UpstreamTarget>> {
     let value = parsed(reading, node, "a URL such as `http://orders:3000`", network::parse_target)?;
     Some(Located { value, at: node.at })
 }

@@ -11,6 +11,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::breaker::Place;
 use super::upstream::Backend;
 
 /// An open connection. Dropping it closes the socket, whatever is under way on it.
@@ -18,6 +19,8 @@ use super::upstream::Backend;
 pub(super) struct Connection {
     /// The index of the target that it leads to.
     pub(super) target: usize,
+    /// Of the target's addresses when it was opened.
+    epoch: u64,
     pub(super) socket: TcpStream,
     /// What the backend said and nobody has read yet.
     pub(super) input: BytesMut,
@@ -28,20 +31,34 @@ pub(super) struct Connection {
     /// Since when it rests, on the monotonic clock; `None` while it works.
     resting: Option<Duration>,
     backend: Arc<Backend>,
+    /// Given up when the connection is closed.
+    _place: Place,
 }
 
 impl Connection {
-    pub(super) fn new(target: usize, socket: TcpStream, backend: &Arc<Backend>) -> Self {
+    pub(super) fn new(
+        target: usize,
+        socket: TcpStream,
+        backend: &Arc<Backend>,
+        place: Place,
+    ) -> Self {
         backend.counters().active.inc();
         Self {
             target,
+            epoch: backend.targets()[target].names.epoch(),
             socket,
             input: BytesMut::new(),
             room: FIRST_READ,
             alarm: Box::pin(sleep_until(Instant::now() + backend.idle_timeout())),
             resting: None,
             backend: Arc::clone(backend),
+            _place: place,
         }
+    }
+
+    /// Whether all addresses that were known when it was opened still are.
+    pub(super) fn is_current(&self) -> bool {
+        self.epoch == self.backend.targets()[self.target].names.epoch()
     }
 
     /// Reads more into `input`; zero at the end of the stream.

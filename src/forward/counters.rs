@@ -22,6 +22,10 @@ pub(super) struct Counters {
     reset: IntCounter,
     dns: IntCounter,
     no_healthy: IntCounter,
+    overloaded: IntCounter,
+    again: IntCounter,
+    over_budget: IntCounter,
+    ejections: IntCounter,
     pub(super) active: IntGauge,
     pub(super) idle: IntGauge,
     retired: AtomicBool,
@@ -30,6 +34,7 @@ pub(super) struct Counters {
 impl Counters {
     pub(super) fn new(upstream: &str, metrics: &Metrics) -> Self {
         let error = |reason| metrics.upstream_errors.with_label_values(&[upstream, reason]);
+        let retries = |result| metrics.upstream_retries.with_label_values(&[upstream, result]);
         let connections =
             |state| metrics.upstream_connections.with_label_values(&[upstream, state]);
         // Backends are plain TCP, but the series is part of the contract with dashboards.
@@ -44,6 +49,10 @@ impl Counters {
             reset: error("reset"),
             dns: error("dns"),
             no_healthy: error("no_healthy"),
+            overloaded: error("overloaded"),
+            again: retries("sent"),
+            over_budget: retries("over_budget"),
+            ejections: metrics.upstream_ejections.with_label_values(&[upstream]),
             active: connections("active"),
             idle: connections("idle"),
             retired: AtomicBool::new(false),
@@ -68,6 +77,21 @@ impl Counters {
             None => self.requests.with_label_values(&[&*self.upstream, "other"]).inc(),
         }
         self.duration.observe(seconds);
+    }
+
+    /// Counts a request that a bound of the upstream stopped.
+    pub(super) fn overloaded(&self) {
+        self.overloaded.inc();
+    }
+
+    /// Counts a request that is sent again, or would have been if the budget had allowed it.
+    pub(super) fn retried(&self, sent: bool) {
+        if sent { self.again.inc() } else { self.over_budget.inc() }
+    }
+
+    /// Counts a target that was left out for failing.
+    pub(super) fn ejected(&self) {
+        self.ejections.inc();
     }
 
     /// Counts a request that was not answered. An answer that is not HTTP counts as `reset`: the

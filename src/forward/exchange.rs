@@ -6,9 +6,11 @@ use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::UPGRADE;
 use http::{HeaderValue, Response, StatusCode};
 
+use super::balance::Occupied;
 use super::connection::Connection;
 use super::pool::Shard;
 use super::request_body::Stage;
@@ -36,7 +38,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    fn rejection(self) -> Rejection {
+    pub(super) fn rejection(self) -> Rejection {
         match self {
             Self::Dns => Rejection::UpstreamUnreachable(Unreachable::Dns),
             Self::Refused => Rejection::UpstreamUnreachable(Unreachable::Refused),
@@ -48,7 +50,7 @@ impl Fault {
     }
 
     /// The same, if it came before there was a connection.
-    fn unconnected(self) -> Rejection {
+    pub(super) fn unconnected(self) -> Rejection {
         match self {
             Self::Timeout => Rejection::UpstreamTimeout(Late::Connecting),
             Self::Dns | Self::NoHealthy | Self::Protocol | Self::Refused | Self::Reset => {
@@ -76,6 +78,12 @@ pub(super) struct Call<'r> {
     /// When it was ready to be sent, on the monotonic clock.
     pub(super) began: Duration,
     pub(super) sending: Sending,
+    /// The head, of a request that may be sent again though a backend has seen it.
+    pub(super) again: Option<Bytes>,
+    /// How often it was tried.
+    pub(super) tries: u32,
+    /// How many of the tries were retries.
+    pub(super) retries: u32,
     /// Whether the answer has a head alone (RFC 9110 §9.3.2).
     pub(super) asks_for_head: bool,
     /// The protocol that the connection may turn to.
@@ -84,21 +92,31 @@ pub(super) struct Call<'r> {
     pub(super) timeout: Option<Duration>,
 }
 
+/// What became of a request.
+pub(super) struct Sent {
+    /// How often it was tried.
+    pub(super) tries: u32,
+    pub(super) result: Result<Forwarded, Rejection>,
+}
+
 /// A head, and where the rest comes from.
-struct Answer {
-    head: Head,
-    connection: Connection,
+pub(super) struct Answer {
+    pub(super) head: Head,
+    pub(super) connection: Connection,
     /// When the request was begun on this connection, on the monotonic clock.
-    started: Duration,
+    pub(super) started: Duration,
 }
 
 /// Why one try came to nothing.
-enum Miss {
+pub(super) enum Miss {
+    /// The connection ended after the request was begun, and nothing of an answer had come. It was
+    /// used before, or not.
+    Cut { used: bool },
     /// The target cannot be used now. Nothing was sent.
     Down(Fault),
     /// The backend's fault, after something may have been sent.
     Fault(Fault),
-    /// The client's fault.
+    /// The client's fault, or a bound of the upstream.
     Refused(Rejection),
     /// The connection was closed while it rested. Nothing was sent.
     Stale,
@@ -111,49 +129,40 @@ impl Call<'_> {
     }
 
     /// Sends the request and waits for the head of its response; on another connection or to another
-    /// target only while it is certain that nothing of it was sent.
+    /// target while it is certain that nothing of it was sent, and again as far as [`retry`] allows.
     ///
-    /// Times: `connect_timeout` bounds resolving and connecting. `timeout` (or the upstream's
-    /// `response_timeout`) bounds the wait for the head, counted from sending or from the last byte
-    /// of the request body that moved. A client that stalls its own upload is given
-    /// `idle_timeout`.
+    /// Times: `connect_timeout` bounds resolving and connecting, and each wait for a bound of the
+    /// upstream. `timeout` (or the upstream's `response_timeout`) bounds the wait for the head,
+    /// counted from sending or from the last byte of the request body that moved. A client that
+    /// stalls its own upload is given `idle_timeout`.
     ///
     /// # Errors
     /// `BodyTooLarge`, `MalformedRequest` (the body broke off or stalled), `NoHealthyUpstream`,
-    /// `UpstreamProtocol`, `UpstreamTimeout`, `UpstreamUnreachable`.
-    pub(super) async fn send(mut self) -> Result<Forwarded, Rejection> {
-        let (mut down, mut stale, mut last) = (Vec::new(), 0, Fault::NoHealthy);
-        while let Some(target) = self.shard.pick(&down) {
-            match self.attempt(target, stale < MOST_STALE).await {
-                Ok(answer) => return self.answered(answer),
-                Err(Miss::Fault(fault)) => return Err(self.count(fault).rejection()),
-                Err(Miss::Refused(rejection)) => return Err(rejection),
-                Err(Miss::Stale) => stale += 1,
-                Err(Miss::Down(fault)) => {
-                    last = self.count(fault);
-                    down.push(target);
-                }
-            }
-        }
-        Err(self.exhausted(last))
-    }
-
-    /// What is answered when no target is left: with one target, what was wrong with it.
-    fn exhausted(&self, last: Fault) -> Rejection {
-        let several = self.shard.backend.targets().len() != 1;
-        if several { self.count(Fault::NoHealthy).rejection() } else { last.unconnected() }
+    /// `UpstreamOverloaded`, `UpstreamProtocol`, `UpstreamTimeout`, `UpstreamUnreachable`.
+    ///
+    /// [`retry`]: super::retry
+    pub(super) async fn send(mut self) -> Sent {
+        let result = self.answer().await;
+        let tries = self.tries;
+        let result = result.and_then(|(answer, occupied)| self.answered(answer, occupied));
+        Sent { tries, result }
     }
 
     /// Sends over a connection that rests, if there is one and it is wanted, else over a new one.
-    async fn attempt(&mut self, target: usize, resting: bool) -> Result<Answer, Miss> {
+    pub(super) async fn attempt(&mut self, target: usize, resting: bool) -> Result<Answer, Miss> {
+        self.tries += 1;
         if let Some(connection) = resting.then(|| self.shard.take(target)).flatten() {
-            return self.exchange(connection, self.began).await;
+            return self.exchange(connection, true, self.began).await;
         }
-        let connection = self.shard.open(target).await.map_err(Miss::Down)?;
-        self.exchange(connection, self.now()).await.map_err(|missed| match missed {
+        let (connection, used) = self.shard.open(target).await?;
+        self.exchange(connection, used, self.now()).await.map_err(|missed| match missed {
             // It accepts connections and closes them at once.
-            Miss::Stale => Miss::Down(Fault::Reset),
-            missed @ (Miss::Down(_) | Miss::Fault(_) | Miss::Refused(_)) => missed,
+            Miss::Stale if !used => Miss::Down(Fault::Reset),
+            missed @ (Miss::Cut { .. }
+            | Miss::Down(_)
+            | Miss::Fault(_)
+            | Miss::Refused(_)
+            | Miss::Stale) => missed,
         })
     }
 
@@ -162,6 +171,7 @@ impl Call<'_> {
     async fn exchange(
         &mut self,
         mut connection: Connection,
+        used: bool,
         started: Duration,
     ) -> Result<Answer, Miss> {
         connection.wake_after(started, self.left(started, started)?);
@@ -178,7 +188,10 @@ impl Call<'_> {
                     None => match connection.poll_fill(cx) {
                         Poll::Ready(Ok(1..)) => {}
                         Poll::Ready(Ok(0) | Err(_)) => {
-                            return Poll::Ready(Err(Miss::Fault(Fault::Reset)));
+                            let silent = interim == 0 && connection.input.is_empty();
+                            let cut = Miss::Cut { used };
+                            let miss = if silent { cut } else { Miss::Fault(Fault::Reset) };
+                            return Poll::Ready(Err(miss));
                         }
                         Poll::Pending => return self.poll_late(&mut connection, started, cx),
                     },
@@ -238,7 +251,7 @@ impl Call<'_> {
     }
 
     /// The answer, as far as it may be passed on.
-    fn answered(mut self, answer: Answer) -> Result<Forwarded, Rejection> {
+    fn answered(mut self, answer: Answer, occupied: Occupied) -> Result<Forwarded, Rejection> {
         let Answer { mut head, connection, started } = answer;
         let answered = self.now();
         let turned = self.turned(&head);
@@ -253,6 +266,7 @@ impl Call<'_> {
             coding,
             sending: self.sending,
             shard: Arc::clone(self.shard),
+            _occupied: occupied,
             nominated: hop::strip_response(&mut head.headers),
             moved: answered,
         });
@@ -278,19 +292,17 @@ impl Call<'_> {
         turned
     }
 
-    fn count(&self, fault: Fault) -> Fault {
+    pub(super) fn count(&self, fault: Fault) -> Fault {
         self.shard.backend.counters().failed(fault);
         fault
     }
 
-    fn now(&self) -> Duration {
+    pub(super) fn now(&self) -> Duration {
         self.shard.backend.clock().monotonic()
     }
 }
 
 const BROKE_OFF: Rejection = Rejection::MalformedRequest("the body broke off");
 const STALLED: Rejection = Rejection::MalformedRequest("the body stalled");
-/// After so many connections that were closed while they rested, a new one is opened.
-const MOST_STALE: usize = 3;
 /// Interim answers in front of one answer (RFC 9110 §15.2).
 const MOST_INTERIM: usize = 100;

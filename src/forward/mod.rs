@@ -1,8 +1,10 @@
 //! Sending a permitted request to its backend.
 //!
-//! `prepare` writes the head of the request (`request_head`). `exchange` takes a connection of this
-//! thread's pool or opens one (`pool`, `connect`), sends (`sending`), and waits for the head of the
-//! response (`response_head`). The response's body streams through [`UpstreamBody`], which gives the
+//! `prepare` writes the head of the request (`request_head`). `course` tries one target after the
+//! other: `balance` chooses by what `health` and `eject` have found, and `retry` says what may be
+//! sent again. `exchange` takes a connection of this thread's pool or opens one (`pool`, `breaker`,
+//! `resolve`, `connect`), sends (`sending`), and waits for the head of the response
+//! (`response_head`). The response's body streams through [`UpstreamBody`], which gives the
 //! connection back at its end.
 //!
 //! The HTTP/1.1 towards backends is written here, on the connection that is used and in the task of
@@ -15,16 +17,23 @@
 //!   added: nothing that a client sends can remove or shadow what the gateway says.
 //! - Framing is written anew from the body as it was read (RFC 9112 §6.3): what a backend sees as
 //!   one request is what was authorised as one request.
-//! - A request is sent at most once. It goes to another connection or target only when nothing of
-//!   it was written (RFC 9110 §9.2.2).
+//! - A request that is not idempotent is sent at most once: it goes to another connection or target
+//!   only when nothing of it was written. One that is idempotent is sent again if nothing of an
+//!   answer has come and nothing of its body was taken (RFC 9110 §9.2.2): once if a connection that
+//!   rested was closed (RFC 9112 §9.3.1), more often only where `retry` asks for it.
 //! - What a backend says is refused if two parsers could read it in two ways (RFC 9112 §6.3).
 //! - A connection is used again only after both messages on it ended cleanly.
 
+mod balance;
+mod breaker;
 mod connect;
 mod connection;
 mod counters;
+mod course;
+mod eject;
 mod exchange;
 mod forwarded;
+mod health;
 mod hop;
 mod origin;
 mod permit;
@@ -32,16 +41,20 @@ mod pool;
 mod query;
 mod request_body;
 mod request_head;
+mod resolve;
 mod response_body;
 mod response_head;
+mod retry;
 mod scrub;
 mod sending;
+mod target;
 #[cfg(test)]
 mod tests;
 mod upgrade;
 mod upstream;
 
 pub use origin::Origin;
+pub use resolve::Resolver;
 pub use response_body::{BodyError, UpstreamBody};
 pub use scrub::Scrub;
 pub use upstream::Upstream;
@@ -49,6 +62,7 @@ pub use upstream::Upstream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Response, request};
 
@@ -131,11 +145,14 @@ fn prepare<'r>(
     if outgoing.upgrade.is_some() {
         body.may_turn();
     }
-    let head = request_head::write(parts, outgoing, body.framing())?;
+    let head = Bytes::from(request_head::write(parts, outgoing, body.framing())?);
     Ok(Call {
         shard,
         began: now,
+        again: retry::is_idempotent(&parts.method).then(|| head.clone()),
         sending: Sending::new(head, body),
+        tries: 0,
+        retries: 0,
         asks_for_head: parts.method == Method::HEAD,
         upgrade: outgoing.upgrade.clone(),
         timeout: outgoing.timeout,

@@ -47,7 +47,9 @@ impl Permit<'_> {
         let now = record.now();
         let call = prepare(head, Source::Client(body), &outgoing, now)?;
         record.forwards(&route.upstream, now, call.sent());
-        let forwarded = call.send().await?;
+        let sent = call.send().await;
+        record.tried(sent.tries);
+        let forwarded = sent.result?;
         let status = forwarded.response.status().as_u16();
         record.forwarded(&forwarded.target, status, forwarded.waited);
         Ok(forwarded.response)

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
+use super::breaker::Turn;
 use super::connection::Connection;
-use super::exchange::Fault;
+use super::exchange::Miss;
 use super::upstream::Backend;
 
 /// One thread's connections.
@@ -51,18 +52,13 @@ impl Shard {
         Arc::clone(&self.labels[target])
     }
 
-    /// The next target in turn that was not tried yet. One that failed a moment ago comes last.
+    /// The target to try next, of those that were not tried yet.
     pub(super) fn pick(&self, tried: &[usize]) -> Option<usize> {
         let targets = self.backend.targets();
         if targets.len() < 2 {
             return (0..targets.len()).find(|target| !tried.contains(target));
         }
-        let now = self.backend.clock().monotonic();
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let order = (0..targets.len()).map(|step| turn.wrapping_add(step) % targets.len());
-        let mut untried = order.filter(|target| !tried.contains(target)).peekable();
-        let first = untried.peek().copied();
-        untried.find(|target| !targets[*target].failed_lately(now)).or(first)
+        self.backend.choose(tried, self.turn.fetch_add(1, Ordering::Relaxed))
     }
 
     /// The connection to the target that was used last and still stands.
@@ -71,7 +67,7 @@ impl Shard {
         loop {
             // One that does not stand any more is dropped here, and closes.
             let mut connection = idle.stacks[target].pop()?;
-            if connection.is_quiet() {
+            if connection.is_quiet() && connection.is_current() {
                 connection.resume();
                 return Some(connection);
             }
@@ -81,10 +77,15 @@ impl Shard {
     /// Lets a connection rest on which both messages are complete. One on which the backend has
     /// said more than its answer is closed: whatever comes next on it is not to be believed.
     pub(super) fn give(self: &Arc<Self>, mut connection: Connection, now: Duration) {
-        if !connection.input.is_empty() {
+        if !connection.input.is_empty() || !connection.is_current() {
             return;
         }
         let mut idle = self.idle();
+        let gate = &self.backend.targets()[connection.target].gate;
+        if gate.is_awaited() {
+            drop(idle);
+            return self.pass_on(connection, now);
+        }
         let stack = &mut idle.stacks[connection.target];
         if stack.len() < MOST_IDLE {
             connection.rest(now);
@@ -95,10 +96,25 @@ impl Shard {
         }
     }
 
-    /// Opens a connection to the target.
-    pub(super) async fn open(&self, target: usize) -> Result<Connection, Fault> {
-        let socket = self.backend.connect(target).await?;
-        Ok(Connection::new(target, socket, &self.backend))
+    /// Gives a connection to a request that waits for one, if there still is one.
+    fn pass_on(self: &Arc<Self>, connection: Connection, now: Duration) {
+        let gate = &self.backend.targets()[connection.target].gate;
+        if let Some(Turn::Connection(connection)) = gate.pass_on(Turn::Connection(connection)) {
+            self.give(connection, now);
+        }
+    }
+
+    /// Opens a connection to the target, or takes one over if there may be no more of them. The
+    /// second says whether it was used before.
+    pub(super) async fn open(&self, target: usize) -> Result<(Connection, bool), Miss> {
+        let turn = self.backend.place(target).await;
+        match turn.map_err(|setting| Miss::Refused(self.backend.overloaded(setting)))? {
+            Turn::Connection(connection) => Ok((connection, true)),
+            Turn::Place(place) => {
+                let socket = self.backend.connect(target).await.map_err(Miss::Down)?;
+                Ok((Connection::new(target, socket, &self.backend, place), false))
+            }
+        }
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
@@ -111,7 +127,9 @@ impl Shard {
         let now = self.backend.clock().monotonic();
         let mut idle = self.idle();
         for stack in &mut idle.stacks {
-            stack.retain(|connection| !connection.is_tired(now) && connection.is_quiet());
+            stack.retain(|connection| {
+                !connection.is_tired(now) && connection.is_current() && connection.is_quiet()
+            });
         }
         let any = idle.stacks.iter().any(|stack| !stack.is_empty());
         if !any {

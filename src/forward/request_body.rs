@@ -117,6 +117,12 @@ impl RequestBody {
         self.sent.as_ref()
     }
 
+    /// Whether no part of it was taken from the client.
+    pub(super) fn is_untouched(&self) -> bool {
+        let taken = self.sent.as_ref().map_or(0, |sent| sent.load(Ordering::Relaxed));
+        taken == 0 && !matches!(self.stage, Stage::Cut | Stage::TooLarge)
+    }
+
     /// Where the upload stands, and when it last moved.
     pub(super) fn progress(&self) -> (Stage, Duration) {
         (self.stage, self.moved)

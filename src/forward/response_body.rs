@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::balance::Occupied;
 use super::connection::Connection;
 use super::exchange::Fault;
 use super::hop;
@@ -43,6 +44,8 @@ pub(super) struct Stream {
     /// The request, of which a part may still have to be sent.
     pub(super) sending: Sending,
     pub(super) shard: Arc<Shard>,
+    /// Given up when the body ends.
+    pub(super) _occupied: Occupied,
     /// What the backend's `Connection` nominated.
     pub(super) nominated: hop::Nominated,
     /// When the last frame came, on the monotonic clock.

@@ -48,8 +48,17 @@ pub(super) enum Broken {
 
 impl Sending {
     /// `head` ends with its blank line.
-    pub(super) fn new(head: Vec<u8>, body: RequestBody) -> Self {
-        Self { front: head.into(), piece: Bytes::new(), behind: b"", body, state: State::Untouched }
+    pub(super) fn new(head: Bytes, body: RequestBody) -> Self {
+        Self { front: head, piece: Bytes::new(), behind: b"", body, state: State::Untouched }
+    }
+
+    /// Makes the request ready to be sent once more, with the same `head`, if no part of its body
+    /// was taken from the client.
+    pub(super) fn rewind(&mut self, head: &Bytes) {
+        if self.body.is_untouched() {
+            (self.front, self.piece, self.behind) = (head.clone(), Bytes::new(), b"");
+            self.state = State::Untouched;
+        }
     }
 
     /// Goes on with another protocol, behind a request that was sent.

@@ -1,44 +1,95 @@
 //! A backend: its targets, and what is known of them.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use prometheus::IntGauge;
 use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
-use super::connect;
+use super::balance::Choice;
+use super::breaker::{Bounds, Full};
+use super::connection::Connection;
 use super::counters::Counters;
 use super::exchange::Fault;
 use super::pool::Shard;
+use super::resolve::{self, Resolver};
+use super::retry::Retries;
+use super::target::{Target, Trouble};
+use super::{connect, health};
 use crate::clock::Clock;
 use crate::config;
 use crate::record::metrics::Metrics;
+use crate::rejection::Rejection;
 use crate::worker;
 
 /// A backend: its targets, connections and metrics.
 ///
-/// Targets take turns. A request goes on to the next target only while nothing of it was sent:
-/// when connecting fails. A target that failed is not tried first for a second. Names are resolved
-/// at each connect.
+/// Of several targets, a request goes to the one with less to do of two that are drawn by weight
+/// ([`Choice`]). It goes on to another target while nothing of it was sent: when connecting fails.
+/// A target that failed is not tried first for a second.
 ///
-/// `scopegate_upstream_up` begins at 1: a target is up until a connection to it fails.
+/// `scopegate_upstream_up` begins at 1: a target is up until a connection to it fails, health checks
+/// find it down, or it is ejected.
 #[derive(Debug)]
 pub struct Upstream {
     name: Arc<str>,
     config: config::Upstream,
     backend: Arc<Backend>,
     shards: Box<[Arc<Shard>]>,
+    /// What runs in the background, once it does.
+    tasks: OnceLock<Vec<AbortHandle>>,
 }
 
 impl Upstream {
     /// An upstream without connections.
     #[must_use]
     pub fn new(config: &config::Upstream, clock: &Clock, metrics: &Metrics) -> Self {
-        let backend = Arc::new(Backend::new(config, clock, metrics));
-        let shards =
+        Self::following(config, clock, metrics, &Resolver::default(), None)
+    }
+
+    /// An upstream that knows of its targets what `previous` knew, whose place it takes at a reload.
+    /// Its own connections are new. Targets that `previous` did not have start slowly.
+    #[must_use]
+    pub fn following(
+        config: &config::Upstream,
+        clock: &Clock,
+        metrics: &Metrics,
+        resolver: &Resolver,
+        previous: Option<&Self>,
+    ) -> Self {
+        let backend = Arc::new(Backend::new(config, clock, metrics, resolver));
+        if let Some(previous) = previous {
+            backend.inherit(&previous.backend, config.resilience.health.is_some());
+        }
+        let shards: Box<[Arc<Shard>]> =
             (0..worker::count()).map(|index| Arc::new(Shard::new(&backend, index))).collect();
-        Self { name: Arc::from(&**config.name), config: config.clone(), backend, shards }
+        backend.shards.get_or_init(|| shards.iter().map(Arc::downgrade).collect());
+        let (name, tasks) = (Arc::from(&**config.name), OnceLock::new());
+        Self { name, config: config.clone(), backend, shards, tasks }
+    }
+
+    /// Starts health checks and the resolving of names in the background, on the runtime of the
+    /// caller. Later calls do nothing. The work ends when the upstream is dropped.
+    pub fn start(&self) {
+        self.tasks.get_or_init(|| {
+            let targets = 0..self.backend.targets.len();
+            let fresh = |target| resolve::keep_fresh(Arc::downgrade(&self.backend), target);
+            let mut tasks: Vec<AbortHandle> =
+                targets.map(|target| tokio::spawn(fresh(target)).abort_handle()).collect();
+            if let Some(settings) = &self.config.resilience.health {
+                let settings = Arc::new(settings.clone());
+                let watch = health::watch(Arc::downgrade(&self.backend), settings);
+                tasks.push(tokio::spawn(watch).abort_handle());
+            }
+            self.backend.go_on_ejecting();
+            tasks
+        });
+    }
+
+    /// Ends what runs in the background: another upstream has taken its place.
+    pub(crate) fn stop(&self) {
+        self.tasks.get().into_iter().flatten().for_each(AbortHandle::abort);
     }
 
     /// Whether it was made from the same settings, so that a reload can keep its connections.
@@ -87,42 +138,93 @@ impl Upstream {
     }
 }
 
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 /// What all threads share of an upstream.
 #[derive(Debug)]
 pub(super) struct Backend {
+    name: Arc<str>,
     targets: Box<[Target]>,
     connect_timeout: Duration,
     response_timeout: Duration,
     idle_timeout: Duration,
+    slow_start: Duration,
+    /// While less than this percentage is up, health checks do not count.
+    panic: u32,
+    /// `None` if there is only one target: it is better than none.
+    pub(super) ejection: Option<config::Ejection>,
+    /// One target is ejected at a time.
+    ejecting: Mutex<()>,
+    retries: Option<Retries>,
+    bounds: Bounds,
     clock: Clock,
     counters: Counters,
-}
-
-/// One server.
-#[derive(Debug)]
-pub(super) struct Target {
-    host: String,
-    port: u16,
-    /// `host:port`.
-    pub(super) label: String,
-    /// Until when it is not tried first: nanoseconds on the monotonic clock.
-    avoided: AtomicU64,
-    up: IntGauge,
+    resolver: Resolver,
+    shards: OnceLock<Box<[Weak<Shard>]>>,
 }
 
 impl Backend {
-    fn new(config: &config::Upstream, clock: &Clock, metrics: &Metrics) -> Self {
-        let name = &**config.name;
-        let targets = config.targets.iter().map(|target| Target::new(name, target, metrics));
+    fn new(
+        config: &config::Upstream,
+        clock: &Clock,
+        metrics: &Metrics,
+        resolver: &Resolver,
+    ) -> Self {
+        let (name, resilience) = (&**config.name, &config.resilience);
+        let most = resilience.max_connections;
+        let targets = config.targets.iter().map(|target| Target::new(name, target, most, metrics));
         Self {
+            name: Arc::from(name),
             targets: targets.collect(),
             connect_timeout: config.connect_timeout,
             response_timeout: config.response_timeout,
             // None at all would close each connection before its first request.
             idle_timeout: config.idle_timeout.max(Duration::from_millis(1)),
+            slow_start: resilience.slow_start,
+            panic: resilience.health.as_ref().map_or(0, |health| health.panic),
+            ejection: resilience.ejection.filter(|_| config.targets.len() > 1),
+            ejecting: Mutex::new(()),
+            retries: resilience.retry.as_ref().map(Retries::new),
+            bounds: Bounds::new(resilience),
             clock: clock.clone(),
             counters: Counters::new(name, metrics),
+            resolver: resolver.clone(),
+            shards: OnceLock::new(),
         }
+    }
+
+    fn inherit(&self, previous: &Self, is_checked: bool) {
+        let now = self.clock.monotonic();
+        for target in &self.targets {
+            let same = |old: &&Target| old.label == target.label;
+            match previous.targets.iter().find(same) {
+                Some(old) => target.inherit(old),
+                None => target.is_new(now),
+            }
+            // Nobody would find it up again.
+            if !is_checked {
+                target.mark(Trouble::Down, false, now);
+            }
+        }
+    }
+
+    /// Goes on waiting for the end of ejections that began before a reload.
+    fn go_on_ejecting(self: &Arc<Self>) {
+        let now = self.clock.monotonic();
+        for (index, target) in self.targets.iter().enumerate() {
+            if target.has(Trouble::Ejected) {
+                let until = Duration::from_nanos(target.outlier.until());
+                self.bring_back(index, until.saturating_sub(now));
+            }
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(super) fn targets(&self) -> &[Target] {
@@ -137,6 +239,10 @@ impl Backend {
         &self.counters
     }
 
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
     pub(super) fn response_timeout(&self) -> Duration {
         self.response_timeout
     }
@@ -145,37 +251,58 @@ impl Backend {
         self.idle_timeout
     }
 
+    pub(super) fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    pub(super) fn retries(&self) -> Option<&Retries> {
+        self.retries.as_ref()
+    }
+
+    pub(super) fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    pub(super) fn ejecting(&self) -> MutexGuard<'_, ()> {
+        self.ejecting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The target to try next, for the thread whose choices `turn` counts.
+    pub(super) fn choose(&self, tried: &[usize], turn: usize) -> Option<usize> {
+        let (now, slow_start) = (self.clock.monotonic(), self.slow_start);
+        Choice { tried, turn, now, panic: self.panic, slow_start }.among(&self.targets)
+    }
+
+    /// A connection to the target that rests with any thread.
+    pub(super) fn resting(&self, target: usize) -> Option<Connection> {
+        let shards = self.shards.get()?.iter().filter_map(Weak::upgrade);
+        shards.into_iter().find_map(|shard| shard.take(target))
+    }
+
+    /// The refusal of a request that a bound of this upstream stops.
+    pub(super) fn overloaded(&self, setting: Full) -> Rejection {
+        self.counters.overloaded();
+        Rejection::UpstreamOverloaded { upstream: Arc::clone(&self.name), setting }
+    }
+
     /// Opens a socket to the target and remembers how that went.
     pub(super) async fn connect(&self, target: usize) -> Result<TcpStream, Fault> {
-        let target = &self.targets[target];
-        let opened = connect::open(&target.host, target.port, self.connect_timeout).await;
-        target.up.set(i64::from(opened.is_ok()));
+        let opened = timeout(self.connect_timeout, self.open(target)).await;
+        let opened = opened.unwrap_or(Err(Fault::Timeout));
+        let (target, now) = (&self.targets[target], self.clock.monotonic());
         if opened.is_err() {
-            self.avoid(target);
+            target.avoid(now + AVOIDED);
+            target.names.want();
+        }
+        if opened.is_err() != target.has(Trouble::Unreachable) {
+            target.mark(Trouble::Unreachable, opened.is_err(), now);
         }
         opened
     }
 
-    fn avoid(&self, target: &Target) {
-        let until = self.clock.monotonic() + AVOIDED;
-        let until = u64::try_from(until.as_nanos()).unwrap_or(u64::MAX);
-        target.avoided.store(until, Ordering::Relaxed);
-    }
-}
-
-impl Target {
-    fn new(upstream: &str, target: &config::UpstreamTarget, metrics: &Metrics) -> Self {
-        let (host, port) = (target.host.clone(), target.port);
-        let v6 = host.contains(':');
-        let label = if v6 { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        let up = metrics.upstream_up.with_label_values(&[upstream, &label]);
-        up.set(1);
-        Self { host, port, label, avoided: AtomicU64::new(0), up }
-    }
-
-    /// Whether connecting to it failed within the last second.
-    pub(super) fn failed_lately(&self, now: Duration) -> bool {
-        now < Duration::from_nanos(self.avoided.load(Ordering::Relaxed))
+    async fn open(&self, target: usize) -> Result<TcpStream, Fault> {
+        let addresses = self.addresses(target).await?;
+        connect::open(&addresses, self.connect_timeout).await
     }
 }
 

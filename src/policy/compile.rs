@@ -140,10 +140,18 @@ fn upstreams(config: &Config, previous: Option<&Policy>, shared: &Shared) -> Vec
         let same = |upstream: &&Arc<Upstream>| upstream.is_made_from(written);
         match previous.and_then(|policy| policy.upstreams.iter().find(same)) {
             Some(upstream) => Arc::clone(upstream),
-            None => Arc::new(Upstream::new(written, &shared.clock, &shared.metrics)),
+            None => Arc::new(follow(written, previous, shared)),
         }
     };
     config.upstreams.iter().map(upstream).collect()
+}
+
+/// What is known of the targets of an upstream whose settings changed is kept.
+fn follow(written: &config::Upstream, previous: Option<&Policy>, shared: &Shared) -> Upstream {
+    let mut upstreams = previous.iter().flat_map(|policy| &policy.upstreams);
+    let old = upstreams.find(|upstream| **upstream.name() == **written.name);
+    let Shared { clock, metrics, resolver, .. } = shared;
+    Upstream::following(written, clock, metrics, resolver, old.map(AsRef::as_ref))
 }
 
 fn flood(config: &Config, previous: Option<&Policy>, shared: &Shared) -> Option<Arc<Flood>> {

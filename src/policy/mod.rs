@@ -24,7 +24,7 @@ use crate::authenticate::{Authenticator, Issuer, Verdicts};
 use crate::clock::Clock;
 use crate::config::{Limits, Mode};
 use crate::cors::Cors;
-use crate::forward::{Origin, Scrub, Upstream};
+use crate::forward::{Origin, Resolver, Scrub, Upstream};
 use crate::identity::Caller;
 use crate::limit::{Flood, Plan, Plans};
 use crate::overload::Ceilings;
@@ -48,6 +48,8 @@ pub struct Shared {
     pub verdicts: Arc<Verdicts>,
     /// The revocations.
     pub revocations: Arc<Revocations>,
+    /// Finds the addresses of backends.
+    pub resolver: Resolver,
 }
 
 /// A compiled configuration.
@@ -134,12 +136,14 @@ impl Policy {
         Arc::clone(known.unwrap_or(&self.other_clients))
     }
 
-    /// Starts what runs in the background: fetching keys, exporting traces, forgetting idle callers.
+    /// Starts what runs in the background: fetching keys, watching backends, exporting traces,
+    /// forgetting idle callers.
     pub fn start(self: &Arc<Self>) {
         for issuer in self.issuers() {
             issuer.start();
         }
         self.tracing.iter().for_each(|tracing| tracing.start());
+        self.upstreams.iter().for_each(|upstream| upstream.start());
         tokio::spawn(forget_idle(Arc::downgrade(self), self.clock.clone()));
     }
 
@@ -182,9 +186,14 @@ impl Policy {
         self.routes.iter().map(|route| &*route.pattern).collect()
     }
 
-    /// Ends the making of series by upstreams that `next` does not have, for requests that go on
-    /// by this policy.
+    /// Ends the background work of upstreams that `next` does not have, and the making of series by
+    /// those whose name it does not have, for requests that go on by this policy.
     pub(crate) fn retire_metrics(&self, next: &Self) {
+        let is_kept = |upstream: &Arc<Upstream>| {
+            next.upstreams.iter().any(|next| Arc::ptr_eq(next, upstream))
+        };
+        let replaced = self.upstreams.iter().filter(|upstream| !is_kept(upstream));
+        replaced.for_each(|upstream| upstream.stop());
         let upstreams: HashSet<&Arc<str>> = next.upstreams.iter().map(|next| next.name()).collect();
         let gone = self.upstreams.iter().filter(|upstream| !upstreams.contains(upstream.name()));
         gone.for_each(|upstream| upstream.retire_metrics());
@@ -263,7 +272,7 @@ mod tests {
         let (clock, metrics) = (Clock::default(), Metrics::default());
         let verdicts = Arc::new(Verdicts::new(10, &metrics));
         let revocations = Arc::new(Revocations::none(&clock, &metrics));
-        Shared { clock, metrics, verdicts, revocations }
+        Shared { clock, metrics, verdicts, revocations, resolver: Resolver::default() }
     }
 
     /// The bytes that a policy of this many routes holds.

@@ -164,6 +164,9 @@ impl Line<'_> {
 
 fn backend(forwarded: &Forwarded, fields: &mut Fields<'_>) {
     fields.text("upstream", forwarded.upstream.name());
+    if forwarded.tries > 0 {
+        fields.number("tries", forwarded.tries.into());
+    }
     if let Some(answer) = &forwarded.answer {
         fields.text("target", &answer.target);
         fields.number("upstream_status", answer.status.into());

@@ -35,6 +35,8 @@ pub struct Metrics {
     pub upstream_requests: IntCounterVec,
     pub upstream_request_duration: HistogramVec,
     pub upstream_errors: IntCounterVec,
+    pub upstream_retries: IntCounterVec,
+    pub upstream_ejections: IntCounterVec,
     pub upstream_up: IntGaugeVec,
     pub upstream_connections: IntGaugeVec,
     pub config_reloads: IntCounterVec,
@@ -128,9 +130,20 @@ impl Default for Metrics {
                 "Requests that the upstream did not answer, by reason.",
                 &["upstream", "reason"],
             ),
+            upstream_retries: make.counters(
+                "upstream_retries_total",
+                "Requests that were sent again after a try that failed, or were not for lack of \
+                 budget, by result (sent or over_budget).",
+                &["upstream", "result"],
+            ),
+            upstream_ejections: make.counters(
+                "upstream_ejections_total",
+                "How often a target was left out for failing requests.",
+                &["upstream"],
+            ),
             upstream_up: make.gauges(
                 "upstream_up",
-                "Whether the last connection to the target succeeded.",
+                "Whether the target is up: reachable when last tried, not found down, not ejected.",
                 &["upstream", "target"],
             ),
             upstream_connections: make.gauges(
@@ -206,6 +219,8 @@ impl Metrics {
         forget(&self.upstream_requests, label, gone);
         forget(&self.upstream_request_duration, label, gone);
         forget(&self.upstream_errors, label, gone);
+        forget(&self.upstream_retries, label, gone);
+        forget(&self.upstream_ejections, label, gone);
         forget(&self.upstream_up, label, gone);
         forget(&self.upstream_connections, label, gone);
     }

@@ -111,6 +111,8 @@ struct Forwarded {
     upstream: Arc<Upstream>,
     /// When it was the backend's turn, on the monotonic clock.
     began: Duration,
+    /// How often it was tried; 0 while it is.
+    tries: u32,
     /// What the backend said, once it has.
     answer: Option<Answer>,
     /// The bytes of the request's body that were passed on; `None` if it has none.
@@ -216,7 +218,14 @@ impl Record {
         sent: Option<Arc<AtomicU64>>,
     ) {
         self.forwarded =
-            Some(Forwarded { upstream: Arc::clone(upstream), began, answer: None, sent });
+            Some(Forwarded { upstream: Arc::clone(upstream), began, tries: 0, answer: None, sent });
+    }
+
+    /// How often the request was sent, or tried to be.
+    pub(crate) fn tried(&mut self, tries: u32) {
+        if let Some(forwarded) = &mut self.forwarded {
+            forwarded.tries = tries;
+        }
     }
 
     /// The upstream has answered.

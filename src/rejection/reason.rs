@@ -207,7 +207,9 @@ impl Rejection {
             Self::MissingToken => Reason::MissingToken,
             Self::NoHealthyUpstream => Reason::NoHealthyUpstream,
             Self::NoRoute => Reason::NoRoute,
-            Self::Overloaded | Self::Shed { .. } => Reason::Overloaded,
+            Self::Overloaded | Self::Shed { .. } | Self::UpstreamOverloaded { .. } => {
+                Reason::Overloaded
+            }
             Self::QuotaExceeded(_) => Reason::QuotaExceeded,
             Self::RateLimited(_) => Reason::RateLimited,
             Self::RequestTimeout => Reason::RequestTimeout,
@@ -255,7 +257,8 @@ impl Rejection {
             | Self::Draining
             | Self::NoHealthyUpstream
             | Self::Overloaded
-            | Self::Shed { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::Shed { .. }
+            | Self::UpstreamOverloaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -293,6 +296,7 @@ impl Rejection {
             | Self::RequestTimeout
             | Self::RequestTooLarge(_)
             | Self::Shed { .. }
+            | Self::UpstreamOverloaded { .. }
             | Self::UpstreamProtocol
             | Self::UpstreamTimeout(_)
             | Self::UpstreamUnreachable(_) => false,

@@ -6,6 +6,7 @@ use super::{ConfigSource, Options, revocation};
 use crate::authenticate::Verdicts;
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Problems, Severity, Sources, Tls, Variables};
+use crate::forward::Resolver;
 use crate::listen::Certificates;
 use crate::policy::{Policy, Shared};
 use crate::record::metrics::Metrics;
@@ -14,11 +15,16 @@ use crate::record::metrics::Metrics;
 pub(super) struct Source {
     pub(super) config: ConfigSource,
     pub(super) variables: Variables,
+    pub(super) resolver: Resolver,
 }
 
 impl Source {
     pub(super) fn of(options: &Options) -> Self {
-        Self { config: options.config.clone(), variables: options.variables.clone() }
+        Self {
+            config: options.config.clone(),
+            variables: options.variables.clone(),
+            resolver: options.resolver.clone(),
+        }
     }
 }
 
@@ -61,7 +67,8 @@ pub(super) fn first(
     let verdicts = Arc::new(Verdicts::new(read.config.limits.verdicts, &metrics));
     let revocations = revocation::open(&read.config, &read.sources, clock, &metrics, color)?;
     let revocations = Arc::new(revocations);
-    let shared = Shared { clock: clock.clone(), metrics, verdicts, revocations };
+    let resolver = source.resolver.clone();
+    let shared = Shared { clock: clock.clone(), metrics, verdicts, revocations, resolver };
     Ok((read.compile(None, &shared, color)?, shared))
 }
 

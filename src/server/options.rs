@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Notifier;
 use crate::clock::Clock;
 use crate::config::{Listen, Variables};
+use crate::forward::Resolver;
 use crate::listen::Inherited;
 use crate::overload::Descriptors;
 
@@ -22,6 +23,8 @@ pub struct Options {
     pub variables: Variables,
     /// The source of time.
     pub clock: Clock,
+    /// Finds the addresses of backends.
+    pub resolver: Resolver,
     /// How many threads serve. Default: one for each core; 0 serves on the caller's runtime.
     pub workers: Option<usize>,
     /// Where access log lines go; `None` writes none.
@@ -51,6 +54,7 @@ impl Options {
             admin: None,
             variables: Variables::default(),
             clock: Clock::default(),
+            resolver: Resolver::default(),
             workers: None,
             access_log: None,
             certificate: None,

@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use scopegate::clock::Clock;
+use scopegate::forward::Resolver;
 use scopegate::server::{Lines, Options, Server};
 
 pub use backend::{Backend, Reply, Seen};
@@ -70,6 +71,23 @@ impl Harness {
 
     /// The same, without waiting for keys.
     pub async fn launch(yaml: &str, issuer: Issuer, backend: Backend) -> Self {
+        Self::launch_resolving(yaml, issuer, backend, Resolver::default()).await
+    }
+
+    /// The same, with backends' names that stand for what the test says.
+    pub async fn resolving(yaml: &str, resolver: Resolver) -> Self {
+        let (issuer, backend) = (Issuer::start().await, Backend::start().await);
+        let harness = Self::launch_resolving(yaml, issuer, backend, resolver).await;
+        harness.ready().await;
+        harness
+    }
+
+    async fn launch_resolving(
+        yaml: &str,
+        issuer: Issuer,
+        backend: Backend,
+        resolver: Resolver,
+    ) -> Self {
         let clock = Clock::default();
         let log = Captured::default();
         let folder = tempfile::tempdir().unwrap();
@@ -78,6 +96,7 @@ impl Harness {
         let lines = Lines { writer: Box::new(log.clone()), terminal: false };
         let options = Options {
             clock: clock.clone(),
+            resolver,
             workers: Some(0),
             access_log: Some(lines),
             ..Options::new(file)

@@ -37,6 +37,13 @@ const TLS_KIND: Kind = Kind::Either(&[Kind::Word(&["off"]), Kind::Some(&Kind::On
 const PER_KIND: Kind =
     Kind::Either(&[Kind::Word(&["client", "user", "ip", "route"]), Kind::One(&PER)]);
 const CORS_OR_OFF: Kind = Kind::Either(&[Kind::Word(&["off"]), Kind::One(&CORS)]);
+const TARGET_OR_WEIGHTED: Kind = Kind::Either(&[TARGET, Kind::One(&WEIGHTED)]);
+const WHOLE_SHARE: Kind = Kind::Form("[0-9]+%", "a share such as 50%");
+const STATUSES: Kind =
+    Kind::Either(&[Kind::Count, Kind::Form("[0-9]{3}(-[0-9]{3})?", "a range such as 200-399")]);
+const RETRY_KIND: Kind = Kind::Either(&[Kind::Count, Kind::One(&RETRY)]);
+const EJECTION_KIND: Kind = Kind::Either(&[Kind::Word(&["off"]), Kind::One(&EJECTION)]);
+const EVENT: Kind = Kind::Either(&[Kind::Count, Kind::Word(&["connect", "reset"])]);
 const PUBLIC: Kind = Kind::Either(&[Kind::Switch, Kind::Word(&["optional"])]);
 const CLAIM_KIND: Kind = Kind::Named(&Kind::Either(&[Kind::Literal, Kind::One(&MATCHER)]));
 
@@ -46,7 +53,11 @@ pub(crate) static SECTIONS: &[&Section] = &[
     &TLS,
     &ISSUER,
     &UPSTREAM,
+    &WEIGHTED,
     &TIMEOUT,
+    &HEALTH,
+    &EJECTION,
+    &RETRY,
     &LIMIT,
     &PER,
     &PLAN_FROM,
@@ -388,14 +399,101 @@ pub(crate) static UPSTREAM: Section = Section {
         "upstreams",
         "A backend; its URL alone will often do.",
         &[
-            key("targets", Kind::Some(&TARGET), "The servers, as http://host:port."),
+            key(
+                "targets",
+                Kind::Some(&TARGET_OR_WEIGHTED),
+                "The servers, as http://host:port, or with a weight.",
+            ),
             key("timeout", Kind::One(&TIMEOUT), "How long to wait for it."),
-            later("health", "Active health checks."),
-            later("retry", "Retries."),
+            key("health", Kind::One(&HEALTH), "Asks each target now and then how it is."),
+            key(
+                "ejection",
+                EJECTION_KIND,
+                "Leaves out targets that fail requests; `off` never does.",
+            ),
+            key("retry", RETRY_KIND, "How often a request that failed may be sent again."),
+            key(
+                "slow_start",
+                DURATION,
+                "How long a target that is new or has come back gets less than its share. Default \
+                 0s.",
+            ),
+            key("max_connections", Kind::Count, "To each target. Default 10000."),
+            key("max_requests", Kind::Count, "Under way at once. Default unlimited."),
+            key(
+                "max_pending",
+                Kind::Count,
+                "Requests that wait for one of these bounds. Default 1000.",
+            ),
             later("tls", "TLS to the backend."),
         ],
     )
 };
+
+/// One of `targets:` of an upstream.
+pub(crate) static WEIGHTED: Section = Section {
+    required: &["url"],
+    ..mapping(
+        "targets",
+        "One server of an upstream.",
+        &[
+            key("url", TARGET, "http://host:port."),
+            key("weight", Kind::Count, "Its share, beside the other targets' weights. Default 1."),
+        ],
+    )
+};
+
+/// `health:` of an upstream.
+pub(crate) static HEALTH: Section = mapping(
+    "health",
+    "How the targets are asked whether they are well: by a GET.",
+    &[
+        key("path", Kind::Text, "What is asked for. Default /."),
+        key("host", Kind::Text, "The Host that the target sees. Default the target's own."),
+        key("every", DURATION, "The time between two checks. Default 5s."),
+        key("timeout", DURATION, "The time for an answer. Default 2s."),
+        key("healthy", Kind::Count, "So many good answers in a row are up. Default 2."),
+        key("unhealthy", Kind::Count, "So many failures in a row are down. Default 3."),
+        key("status", Kind::Some(&STATUSES), "The statuses of a good answer. Default 200-399."),
+        key(
+            "panic",
+            WHOLE_SHARE,
+            "While less than this share of the targets is up, all are used. Default 0%: when none \
+             is.",
+        ),
+    ],
+);
+
+/// `ejection:` of an upstream.
+pub(crate) static EJECTION: Section = mapping(
+    "ejection",
+    "When a target is left out for failing requests.",
+    &[
+        key("failures", Kind::Count, "After so many failures in a row. Default 5."),
+        key("time", DURATION, "How long at first; longer each time. Default 30s."),
+        key("max_time", DURATION, "How long at most. Default 5m."),
+        key("max_share", WHOLE_SHARE, "The most targets that may be out. Default 50%."),
+    ],
+);
+
+/// `retry:` of an upstream.
+pub(crate) static RETRY: Section = mapping(
+    "retry",
+    "Which requests are sent again; only idempotent ones, or those that no backend saw.",
+    &[
+        key("times", Kind::Count, "How often at most. Default 1."),
+        key(
+            "on",
+            Kind::Some(&EVENT),
+            "After what: connect, reset, 502, 503, 504. Default connect and reset.",
+        ),
+        key(
+            "budget",
+            WHOLE_SHARE,
+            "How many retries there may be for the requests of the last ten seconds. Default 20%.",
+        ),
+    ],
+);
 
 /// `timeout:` of an upstream.
 pub(crate) static TIMEOUT: Section = mapping(

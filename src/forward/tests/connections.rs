@@ -224,3 +224,46 @@ async fn an_upstream_knows_its_settings() {
     assert!(!sender.upstream.is_made_from(&settings(&[81])));
     assert_eq!(**sender.upstream.name(), *"main");
 }
+
+/// Threads share the places for connections: a request waits in one queue for all of them, and is
+/// given what another thread is done with.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn few_connections_serve_many_threads() {
+    let backend = Backend::start(&[&[Serve]]).await;
+    let mut settings = settings(&[backend.port]);
+    settings.resilience.max_connections = 2;
+    settings.connect_timeout = Duration::from_secs(20);
+    let sender = Arc::new(Sender::with(&settings));
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..400 {
+        let sender = Arc::clone(&sender);
+        requests.spawn(async move { sender.get().await });
+    }
+    while let Some(answer) = requests.join_next().await {
+        assert_eq!(answer.unwrap(), (200, "ok".into()));
+    }
+    assert_eq!(backend.requests(), 400);
+    assert_eq!(backend.connections(), 2);
+    assert_eq!((sender.working(), sender.resting()), (0, 2));
+}
+
+/// A target is loaded by what is under way at it, until the answer's body has ended.
+#[tokio::test]
+async fn a_request_is_under_way_until_its_answer_has_ended() {
+    static LONG: &[Step] = &[Read, Write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nok")];
+    let (one, two) = (Backend::start(&[LONG]).await, Backend::start(&[LONG]).await);
+    let sender = Sender::to(&[one.port, two.port]);
+    let loads = || {
+        let targets = sender.upstream.shard().backend.targets();
+        targets.iter().map(|target| target.load()).collect::<Vec<_>>()
+    };
+    let answers = [sender.send(get()).await.unwrap(), sender.send(get()).await.unwrap()];
+    assert_eq!(loads(), [1, 1]);
+    drop(answers);
+    assert_eq!(loads(), [0, 0]);
+    // Alone, nothing is counted: there is nothing to choose.
+    let sender = Sender::to(&[one.port]);
+    let answer = sender.send(get()).await.unwrap();
+    assert_eq!(sender.upstream.shard().backend.targets()[0].load(), 0);
+    drop(answer);
+}

@@ -292,7 +292,7 @@ impl Sender {
         change(&mut outgoing);
         let (parts, body) = request.into_parts();
         let now = self.clock.monotonic();
-        prepare(&parts, Source::Script(body), &outgoing, now)?.send().await
+        prepare(&parts, Source::Script(body), &outgoing, now)?.send().await.result
     }
 
     /// Sends a GET and reads the answer.
@@ -320,13 +320,15 @@ impl Sender {
 }
 
 fn settings(ports: &[u16]) -> config::Upstream {
-    let target = |port: &u16| located(UpstreamTarget { host: "127.0.0.1".into(), port: *port });
+    let target =
+        |port: &u16| located(UpstreamTarget { host: "127.0.0.1".into(), port: *port, weight: 1 });
     config::Upstream {
         name: located("main".into()),
         targets: ports.iter().map(target).collect(),
         connect_timeout: Duration::from_secs(2),
         response_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(10),
+        resilience: config::Resilience::default(),
     }
 }
 

@@ -17,7 +17,7 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let (outgoing, now) = (sender.outgoing(), sender.clock.monotonic());
     let call = prepare(&parts, Source::Client(Received::Http2(body)), &outgoing, now).unwrap();
-    Ok(call.send().await.unwrap().response)
+    Ok(call.send().await.result.unwrap().response)
 }
 
 /// Sends `request` through a server in front of `backend` and reads until the server closes.

@@ -57,6 +57,7 @@ pub(super) fn error_code(rejection: &Rejection) -> Option<&'static str> {
         | Rejection::RequestTimeout
         | Rejection::RequestTooLarge(_)
         | Rejection::Shed { .. }
+        | Rejection::UpstreamOverloaded { .. }
         | Rejection::UpstreamProtocol
         | Rejection::UpstreamTimeout(_)
         | Rejection::UpstreamUnreachable(_) => None,

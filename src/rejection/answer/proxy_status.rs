@@ -43,6 +43,7 @@ fn kind(rejection: &Rejection) -> &'static str {
         | Rejection::RateLimited(_)
         | Rejection::Token(_) => "http_request_denied",
         Rejection::NoHealthyUpstream => "destination_unavailable",
+        Rejection::UpstreamOverloaded { .. } => "connection_limit_reached",
         Rejection::UpstreamProtocol => "http_protocol_error",
         Rejection::UpstreamTimeout(Late::Answering) => "http_response_timeout",
         Rejection::UpstreamTimeout(Late::Connecting) => "connection_timeout",

@@ -67,6 +67,9 @@ pub(super) fn detail(rejection: &Rejection, asked: Asked<'_>) -> String {
         Rejection::UpstreamUnreachable(Unreachable::Loop) => {
             "The way to the API leads back to this gateway.".to_owned()
         }
+        Rejection::UpstreamOverloaded { upstream, setting } => {
+            format!("The upstream {upstream} has reached its {setting}.")
+        }
         Rejection::TwoTokens => "Send one Authorization field with one token.".to_owned(),
         Rejection::AuthUnavailable { .. }
         | Rejection::Draining
