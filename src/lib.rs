@@ -17,6 +17,7 @@
 
 pub mod admin;
 pub mod authenticate;
+mod authorities;
 pub mod authorize;
 pub mod cli;
 pub mod clock;

@@ -12,6 +12,8 @@ mod harness;
 mod access_log;
 mod authorization;
 mod backchannel_logout;
+mod backend_http2;
+mod backend_tls;
 mod backends;
 mod bypasses;
 mod cli;

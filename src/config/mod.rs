@@ -28,6 +28,7 @@ mod secret;
 mod server;
 mod suggest;
 mod types;
+mod upstream_tls;
 mod upstreams;
 mod value;
 mod variables;

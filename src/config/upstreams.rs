@@ -12,7 +12,8 @@ use super::server::set;
 use super::value::{self, at_least_one, entries, nowhere, parsed, wait};
 use super::yaml::{Entry, Node, Value};
 use super::{
-    IdentityHeader, Located, Problem, Template, TemplatePart, Upstream, UpstreamTarget, network,
+    IdentityHeader, Located, Problem, Protocol, Template, TemplatePart, Upstream, UpstreamTarget,
+    UpstreamTls, network, upstream_tls,
 };
 
 /// All upstreams.
@@ -42,6 +43,8 @@ fn upstream(reading: &mut Reading<'_>, name: Located<String>, node: &Node) -> Up
         connect_timeout: Duration::from_secs(2),
         response_timeout: Duration::from_secs(30),
         idle_timeout: Duration::from_secs(60),
+        protocol: Protocol::default(),
+        tls: UpstreamTls::default(),
     };
     if !matches!(node.value, Value::Map(_)) {
         upstream.targets.extend(target(reading, node));
@@ -61,6 +64,7 @@ fn upstream(reading: &mut Reading<'_>, name: Located<String>, node: &Node) -> Up
     if let Some(node) = fields.find(reading, "timeout") {
         timeouts(reading, node, &mut upstream);
     }
+    upstream_tls::read(reading, &fields, &mut upstream);
     upstream
 }
 

@@ -21,6 +21,7 @@ pub(super) struct Counters {
     timeout: IntCounter,
     reset: IntCounter,
     dns: IntCounter,
+    tls: IntCounter,
     no_healthy: IntCounter,
     pub(super) active: IntGauge,
     pub(super) idle: IntGauge,
@@ -32,8 +33,6 @@ impl Counters {
         let error = |reason| metrics.upstream_errors.with_label_values(&[upstream, reason]);
         let connections =
             |state| metrics.upstream_connections.with_label_values(&[upstream, state]);
-        // Backends are plain TCP, but the series is part of the contract with dashboards.
-        error("tls");
         Self {
             upstream: upstream.to_owned(),
             requests: metrics.upstream_requests.clone(),
@@ -43,6 +42,7 @@ impl Counters {
             timeout: error("timeout"),
             reset: error("reset"),
             dns: error("dns"),
+            tls: error("tls"),
             no_healthy: error("no_healthy"),
             active: connections("active"),
             idle: connections("idle"),
@@ -79,6 +79,7 @@ impl Counters {
             Fault::Protocol | Fault::Reset => self.reset.inc(),
             Fault::Refused => self.refused.inc(),
             Fault::Timeout => self.timeout.inc(),
+            Fault::Tls(_) => self.tls.inc(),
         }
     }
 }

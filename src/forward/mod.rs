@@ -7,7 +7,8 @@
 //!
 //! The HTTP/1.1 towards backends is written here, on the connection that is used and in the task of
 //! the request: a library's client drives each connection in a task of its own, and hands every
-//! message over twice.
+//! message over twice. HTTP/2 shares its connections between requests (`http2`), so there each has
+//! a task.
 //!
 //! Five rules carry the security of this module:
 //!
@@ -20,6 +21,7 @@
 //! - What a backend says is refused if two parsers could read it in two ways (RFC 9112 §6.3).
 //! - A connection is used again only after both messages on it ended cleanly.
 
+mod alarm;
 mod chunks;
 mod connect;
 mod connection;
@@ -27,6 +29,7 @@ mod counters;
 mod exchange;
 mod forwarded;
 mod hop;
+mod http2;
 mod origin;
 mod permit;
 mod pool;
@@ -37,8 +40,11 @@ mod response_body;
 mod response_head;
 mod scrub;
 mod sending;
+mod socket;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod unchecked;
 mod upstream;
 
 pub use origin::Origin;
@@ -130,5 +136,6 @@ fn prepare<'r>(
         sending: Sending::new(head, body),
         asks_for_head: parts.method == Method::HEAD,
         timeout: outgoing.timeout,
+        takes_trailers: shard.lines.is_some() && hop::takes_trailers(&parts.headers),
     })
 }

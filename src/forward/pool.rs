@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 
 use super::connection::Connection;
 use super::exchange::Fault;
+use super::http2::{Lines, Way};
 use super::upstream::Backend;
 
 /// One thread's connections.
@@ -20,6 +21,8 @@ pub(super) struct Shard {
     /// The targets' names; copies, so that threads do not share their reference counts.
     labels: Box<[Arc<str>]>,
     turn: AtomicUsize,
+    /// Connections that requests share; `None` if HTTP/2 is never spoken.
+    pub(super) lines: Option<Lines>,
     idle: Mutex<Idle>,
 }
 
@@ -41,6 +44,7 @@ impl Shard {
         Self {
             backend: Arc::clone(backend),
             turn: AtomicUsize::new(index),
+            lines: backend.may_speak_http2().then(|| Lines::new(labels.len())),
             idle: Mutex::new(Idle { stacks, sweeper: None }),
             labels,
         }
@@ -78,6 +82,12 @@ impl Shard {
         }
     }
 
+    /// A connection to the target that stands and has room for a request.
+    pub(super) fn way(&self, target: usize) -> Option<Way> {
+        let shared = self.lines.as_ref().and_then(|lines| lines.take(target));
+        shared.map(Way::Http2).or_else(|| self.take(target).map(Way::Http1))
+    }
+
     /// Lets a connection rest on which both messages are complete. One on which the backend has
     /// said more than its answer is closed: whatever comes next on it is not to be believed.
     pub(super) fn give(self: &Arc<Self>, mut connection: Connection, now: Duration) {
@@ -95,10 +105,12 @@ impl Shard {
         }
     }
 
-    /// Opens a connection to the target.
-    pub(super) async fn open(&self, target: usize) -> Result<Connection, Fault> {
-        let socket = self.backend.connect(target).await?;
-        Ok(Connection::new(target, socket, &self.backend))
+    /// Opens a connection to the target, or finds room on one that another request has opened.
+    pub(super) async fn open(&self, target: usize) -> Result<Way, Fault> {
+        match &self.lines {
+            Some(lines) => lines.open(target, &self.backend).await,
+            None => Connection::open(target, &self.backend).await.map(Way::Http1),
+        }
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {

@@ -5,14 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus::IntGauge;
-use tokio::net::TcpStream;
 
 use super::connect;
 use super::counters::Counters;
 use super::exchange::Fault;
 use super::pool::Shard;
+use super::socket::Socket;
+use super::tls::Handshakes;
 use crate::clock::Clock;
-use crate::config;
+use crate::config::{self, Problems, Protocol, UpstreamTarget};
+use crate::listen::Refreshed;
 use crate::record::metrics::Metrics;
 use crate::worker;
 
@@ -33,12 +35,19 @@ pub struct Upstream {
 
 impl Upstream {
     /// An upstream without connections.
-    #[must_use]
-    pub fn new(config: &config::Upstream, clock: &Clock, metrics: &Metrics) -> Self {
-        let backend = Arc::new(Backend::new(config, clock, metrics));
+    ///
+    /// # Errors
+    /// E080 or E081 for a file of `tls` that cannot be used, at its place.
+    pub fn new(
+        config: &config::Upstream,
+        clock: &Clock,
+        metrics: &Metrics,
+    ) -> Result<Self, Problems> {
+        let handshakes = Handshakes::of(config)?;
+        let backend = Arc::new(Backend::new(config, handshakes, clock, metrics));
         let shards =
             (0..worker::count()).map(|index| Arc::new(Shard::new(&backend, index))).collect();
-        Self { name: Arc::from(&**config.name), config: config.clone(), backend, shards }
+        Ok(Self { name: Arc::from(&**config.name), config: config.clone(), backend, shards })
     }
 
     /// Whether it was made from the same settings, so that a reload can keep its connections.
@@ -56,6 +65,11 @@ impl Upstream {
     /// The targets, as `host:port`.
     pub fn targets(&self) -> impl Iterator<Item = &str> {
         self.backend.targets.iter().map(|target| &*target.label)
+    }
+
+    /// Looks at the files of `tls` again; `None` if nothing has changed. Reads files.
+    pub(crate) fn refresh_tls(&self) -> Option<Refreshed> {
+        self.backend.handshakes.as_ref()?.refresh()
     }
 
     /// Makes no new series from now on: the upstream is gone from the configuration, and serves
@@ -94,6 +108,9 @@ pub(super) struct Backend {
     connect_timeout: Duration,
     response_timeout: Duration,
     idle_timeout: Duration,
+    protocol: Protocol,
+    /// `None` without `https` targets.
+    handshakes: Option<Handshakes>,
     clock: Clock,
     counters: Counters,
 }
@@ -101,9 +118,8 @@ pub(super) struct Backend {
 /// One server.
 #[derive(Debug)]
 pub(super) struct Target {
-    host: String,
-    port: u16,
-    /// `host:port`.
+    place: UpstreamTarget,
+    /// `host:port`, or `unix:` and a path.
     pub(super) label: String,
     /// Until when it is not tried first: nanoseconds on the monotonic clock.
     avoided: AtomicU64,
@@ -111,7 +127,12 @@ pub(super) struct Target {
 }
 
 impl Backend {
-    fn new(config: &config::Upstream, clock: &Clock, metrics: &Metrics) -> Self {
+    fn new(
+        config: &config::Upstream,
+        handshakes: Option<Handshakes>,
+        clock: &Clock,
+        metrics: &Metrics,
+    ) -> Self {
         let name = &**config.name;
         let targets = config.targets.iter().map(|target| Target::new(name, target, metrics));
         Self {
@@ -120,6 +141,8 @@ impl Backend {
             response_timeout: config.response_timeout,
             // None at all would close each connection before its first request.
             idle_timeout: config.idle_timeout.max(Duration::from_millis(1)),
+            protocol: config.protocol,
+            handshakes,
             clock: clock.clone(),
             counters: Counters::new(name, metrics),
         }
@@ -145,10 +168,30 @@ impl Backend {
         self.idle_timeout
     }
 
-    /// Opens a socket to the target and remembers how that went.
-    pub(super) async fn connect(&self, target: usize) -> Result<TcpStream, Fault> {
+    /// Whether HTTP/2 can be what is spoken to some target.
+    pub(super) fn may_speak_http2(&self) -> bool {
+        match self.protocol {
+            Protocol::Http1 => false,
+            Protocol::Http2 => true,
+            Protocol::Auto => self.handshakes.is_some(),
+        }
+    }
+
+    /// Whether HTTP/2 is what is spoken on a socket of [`connect`](Self::connect).
+    pub(super) fn speaks_http2(&self, socket: &Socket) -> bool {
+        match self.protocol {
+            Protocol::Http1 => false,
+            Protocol::Http2 => true,
+            Protocol::Auto => socket.agreed_on_http2(),
+        }
+    }
+
+    /// Opens a socket to the target, with TLS and a unix socket where it says so, and remembers
+    /// how that went.
+    pub(super) async fn connect(&self, target: usize) -> Result<Socket, Fault> {
         let target = &self.targets[target];
-        let opened = connect::open(&target.host, target.port, self.connect_timeout).await;
+        let handshakes = self.handshakes.as_ref();
+        let opened = connect::open(&target.place, handshakes, self.connect_timeout).await;
         target.up.set(i64::from(opened.is_ok()));
         if opened.is_err() {
             self.avoid(target);
@@ -165,12 +208,10 @@ impl Backend {
 
 impl Target {
     fn new(upstream: &str, target: &config::UpstreamTarget, metrics: &Metrics) -> Self {
-        let (host, port) = (target.host.clone(), target.port);
-        let v6 = host.contains(':');
-        let label = if v6 { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let label = target.label();
         let up = metrics.upstream_up.with_label_values(&[upstream, &label]);
         up.set(1);
-        Self { host, port, label, avoided: AtomicU64::new(0), up }
+        Self { place: target.clone(), label, avoided: AtomicU64::new(0), up }
     }
 
     /// Whether connecting to it failed within the last second.

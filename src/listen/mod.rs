@@ -23,6 +23,7 @@ mod workers;
 
 pub use bind::ListenError;
 pub use certificates::{Certificates, Refreshed};
+pub(crate) use certificates::{Fault as PairFault, Text as PairText, certified, digest_of};
 pub use tls::tls_config;
 
 use std::future::Future;

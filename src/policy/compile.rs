@@ -37,7 +37,7 @@ impl Policy {
             config,
             sources,
             shared,
-            upstreams: upstreams(config, previous, shared),
+            upstreams: upstreams(config, previous, shared)?,
             named_rules: digest_of_rules(config),
             old_limits: previous.map(Policy::limits_by_name).unwrap_or_default(),
             limits: Vec::new(),
@@ -121,15 +121,25 @@ fn forget_new(written: &[config::Issuer], previous: Option<&Policy>, metrics: &M
     metrics.forget("issuer", &names.difference(&old).copied().collect());
 }
 
-fn upstreams(config: &Config, previous: Option<&Policy>, shared: &Shared) -> Vec<Arc<Upstream>> {
-    let upstream = |written: &config::Upstream| {
+fn upstreams(
+    config: &Config,
+    previous: Option<&Policy>,
+    shared: &Shared,
+) -> Result<Vec<Arc<Upstream>>, Problems> {
+    let mut problems = Problems::default();
+    let mut upstreams = Vec::new();
+    for written in &config.upstreams {
         let same = |upstream: &&Arc<Upstream>| upstream.is_made_from(written);
-        match previous.and_then(|policy| policy.upstreams.iter().find(same)) {
-            Some(upstream) => Arc::clone(upstream),
-            None => Arc::new(Upstream::new(written, &shared.clock, &shared.metrics)),
+        if let Some(upstream) = previous.and_then(|policy| policy.upstreams.iter().find(same)) {
+            upstreams.push(Arc::clone(upstream));
+            continue;
         }
-    };
-    config.upstreams.iter().map(upstream).collect()
+        match Upstream::new(written, &shared.clock, &shared.metrics) {
+            Ok(upstream) => upstreams.push(Arc::new(upstream)),
+            Err(found) => problems.0.extend(found.0),
+        }
+    }
+    if problems.has_errors() { Err(problems) } else { Ok(upstreams) }
 }
 
 fn flood(config: &Config, previous: Option<&Policy>, shared: &Shared) -> Option<Arc<Flood>> {

@@ -17,7 +17,8 @@ const fn mapping(name: &'static str, doc: &'static str, keys: &'static [Key]) ->
 const DURATION: Kind = Kind::Form(r"[0-9]+(ms|s|m|h|d)", "a duration such as 30s, 5m or 1h");
 const RATE: Kind = Kind::Form(r"[0-9]+/(s|min|h|day)", "a rate such as 60/min");
 const URL: Kind = Kind::Form(r"https?://.+", "an absolute URL");
-const TARGET: Kind = Kind::Form(r"http://[^/]+/?", "http://host:port");
+const TARGET: Kind =
+    Kind::Form(r"(https?://[^/]+/?|unix:/.+)", "http://host:port, https://host:port or unix:/path");
 const NETWORK: Kind = Kind::Form(r"[0-9A-Fa-f:.]+(/[0-9]+)?", "a network such as 10.0.0.0/8");
 const ADDRESS: Kind = Kind::Form(r".+:[0-9]+", "an address and a port such as 127.0.0.1:8443");
 const MODE: Kind = Kind::Word(&["enforce", "report"]);
@@ -39,6 +40,7 @@ pub(crate) static SECTIONS: &[&Section] = &[
     &TLS,
     &ISSUER,
     &UPSTREAM,
+    &UPSTREAM_TLS,
     &TIMEOUT,
     &LIMIT,
     &PER,
@@ -368,14 +370,48 @@ pub(crate) static UPSTREAM: Section = Section {
         "upstreams",
         "A backend; its URL alone will often do.",
         &[
-            key("targets", Kind::Some(&TARGET), "The servers, as http://host:port."),
+            key(
+                "targets",
+                Kind::Some(&TARGET),
+                "The servers, as http://host:port, https://host:port or unix:/path.",
+            ),
             key("timeout", Kind::One(&TIMEOUT), "How long to wait for it."),
             later("health", "Active health checks."),
             later("retry", "Retries."),
-            later("tls", "TLS to the backend."),
+            key(
+                "protocol",
+                Kind::Word(&["http1", "h2", "auto"]),
+                "What is spoken to it: HTTP/1.1 (default), HTTP/2 alone, or over TLS what it prefers.",
+            ),
+            key("tls", Kind::One(&UPSTREAM_TLS), "How its https servers are known."),
         ],
     )
 };
+
+/// `tls:` of an upstream.
+pub(crate) static UPSTREAM_TLS: Section = mapping(
+    "upstream tls",
+    "How https servers are known, and the gateway to them.",
+    &[
+        key(
+            "ca",
+            Kind::Text,
+            "The PEM file of the authorities that are trusted. Default: the system's.",
+        ),
+        key("cert", Kind::Text, "The PEM file of the certificate chain that the gateway shows."),
+        key("key", Kind::Text, "The PEM file of its private key."),
+        key(
+            "server_name",
+            Kind::Text,
+            "The name that must be in the servers' certificates. Default: the target's host.",
+        ),
+        key(
+            "insecure_skip_verify",
+            Kind::Switch,
+            "Whether any certificate is believed: for tests only. Default false.",
+        ),
+    ],
+);
 
 /// `timeout:` of an upstream.
 pub(crate) static TIMEOUT: Section = mapping(

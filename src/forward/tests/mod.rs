@@ -256,7 +256,7 @@ impl Sender {
 
     fn with(settings: &config::Upstream) -> Self {
         let (clock, metrics) = (Clock::default(), Metrics::default());
-        let upstream = Arc::new(Upstream::new(settings, &clock, &metrics));
+        let upstream = Arc::new(Upstream::new(settings, &clock, &metrics).unwrap());
         Self { upstream, metrics, clock, scrub: Scrub::new(&[HeaderName::from_static("x-user")]) }
     }
 
@@ -318,13 +318,17 @@ impl Sender {
 }
 
 fn settings(ports: &[u16]) -> config::Upstream {
-    let target = |port: &u16| located(UpstreamTarget { host: "127.0.0.1".into(), port: *port });
+    let target = |port: &u16| {
+        located(UpstreamTarget::Tcp { host: "127.0.0.1".into(), port: *port, tls: false })
+    };
     config::Upstream {
         name: located("main".into()),
         targets: ports.iter().map(target).collect(),
         connect_timeout: Duration::from_secs(2),
         response_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(10),
+        protocol: config::Protocol::default(),
+        tls: config::UpstreamTls::default(),
     }
 }
 
