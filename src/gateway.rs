@@ -22,7 +22,7 @@ use crate::forward::Origin;
 use crate::identity::Caller;
 use crate::policy::{Access, Found, Policy, Shared};
 use crate::record::{AccessLog, Record, Sink, request_id};
-use crate::rejection::{Asked, Rejection, TooLarge};
+use crate::rejection::{Asked, Rejection, TooLarge, is_grpc};
 use crate::target::Target;
 use unread::Unread;
 
@@ -89,7 +89,7 @@ impl Gateway {
         let mut record = Record::start(&self.sink, peer, &head);
         let body = Unread::new(body, head.version);
         let result = self.process(&policy, peer, &head, body, &mut record).await;
-        seal(&policy, result, record)
+        seal(&policy, &head, result, record)
     }
 
     async fn process(
@@ -184,6 +184,7 @@ async fn identify(
 /// Turns the outcome into a response whose body ends the record.
 fn seal(
     policy: &Policy,
+    head: &request::Parts,
     result: Result<Response<Body>, Rejection>,
     mut record: Box<Record>,
 ) -> Response<Body> {
@@ -192,7 +193,8 @@ fn seal(
         Err(rejection) => {
             let request_id = record.request_id.to_str().unwrap_or_default();
             let operation = record.target.as_ref().map(|target| (record.method(), target.path()));
-            let response = policy.answers.answer(&rejection, Asked { request_id, operation });
+            let asked = Asked { request_id, operation, grpc: is_grpc(head) };
+            let response = policy.answers.answer(&rejection, asked);
             let is_head = record.method() == Method::HEAD;
             // What is left of the body is not waited for.
             let closes =

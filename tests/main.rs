@@ -21,6 +21,7 @@ mod demo;
 mod documents;
 mod examples;
 mod forwarded_identity;
+mod grpc;
 mod hostile_bytes;
 mod http2;
 mod keys;
