@@ -24,7 +24,7 @@ use crate::listen::Received;
 use crate::overload::Load;
 use crate::policy::{Access, Found, Policy, Shared};
 use crate::record::{AccessLog, Record, Sink, request_id, timing};
-use crate::rejection::{Asked, Rejection, TooLarge};
+use crate::rejection::{Asked, Rejection, TooLarge, is_grpc};
 use crate::target::Target;
 use unread::Unread;
 
@@ -244,7 +244,8 @@ fn seal(
         Err(rejection) => {
             let request_id = record.request_id.to_str().unwrap_or_default();
             let operation = record.target.as_ref().map(|target| (record.method(), target.path()));
-            let response = policy.answers.answer(&rejection, Asked { request_id, operation });
+            let asked = Asked { request_id, operation, grpc: is_grpc(record.method(), asked) };
+            let response = policy.answers.answer(&rejection, asked);
             let is_head = record.method() == Method::HEAD;
             record.refused(rejection);
             let response = if is_head { without_body(response) } else { response };

@@ -18,6 +18,7 @@
 
 pub mod admin;
 pub mod authenticate;
+mod authorities;
 pub mod authorize;
 pub mod cli;
 pub mod clock;

@@ -4,9 +4,11 @@
 //! logs and metrics. How a refusal looks to the client is in [`answer`].
 
 mod answer;
+mod grpc;
 mod reason;
 
 pub use answer::{Answers, Asked};
+pub use grpc::is_call as is_grpc;
 pub use reason::Reason;
 
 use std::sync::Arc;

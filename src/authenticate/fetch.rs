@@ -17,8 +17,9 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 
+use crate::authorities;
 use crate::clock::Clock;
 use crate::config;
 
@@ -338,10 +339,8 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
 
 /// The TLS settings of all fetchers: the system's certificate authorities, read once.
 static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
+    let roots = Arc::clone(authorities::of_system());
+    if roots.is_empty() {
         tracing::warn!(
             target: "scopegate::issuer",
             "no certificate authorities were found on this system: issuers over https cannot be reached",

@@ -449,12 +449,30 @@ pub(crate) static CODES: &[Code] = &[
         "admin: 10.0.0.5:8081\nrevocation:\n  store: revocations.redb\n  secret: ${file:/run/secrets/admin}",
     ),
     code(
+        "E088",
+        "certificate authorities that cannot be used",
+        "`ca` of an upstream's `tls` is a PEM file with the certificates of the authorities that \
+         sign its servers' certificates. It is read at start and when it changes; `scopegate \
+         check` does not open it. Without it the system's authorities are trusted, and there must \
+         be some.",
+        "tls: { ca: key.pem }",
+        "tls: { ca: ca.pem }",
+    ),
+    code(
+        "E089",
+        "TLS settings without effect",
+        "An upstream's `tls` is for its `https://` targets, and the settings in it must not \
+         contradict each other. One that does nothing looks like protection and is none.",
+        "orders: { targets: [\"http://orders:3000\"], tls: { ca: ca.pem } }",
+        "orders: { targets: [\"https://orders:3000\"], tls: { ca: ca.pem } }",
+    ),
+    code(
         "E090",
         "not supported yet",
         "The language reserves it, but this version would not act on it. What is written in the \
          file must be what is enforced, so it is refused.",
-        "upstream: https://orders:3000",
-        "upstream: http://orders:3000",
+        "redis: redis://cache:6379",
+        "# each gateway keeps its own limits",
     ),
     code(
         "A101",
@@ -479,6 +497,15 @@ pub(crate) static CODES: &[Code] = &[
          own accounts. As this API's audience it accepts tokens that were made for any other one.",
         "issuers:\n  main: { url: \"https://id.test/realms/a\", audience: account, preset: keycloak }",
         "issuers:\n  main: { url: \"https://id.test/realms/a\", audience: orders-api, preset: keycloak }",
+    ),
+    code(
+        "A104",
+        "a backend that may be anyone",
+        "`insecure_skip_verify: true` believes any certificate, so whoever is on the way can read \
+         and change what goes to the backend, identities and bodies too. For tests only: name the \
+         authority with `ca`, and another name with `server_name`.",
+        "tls: { insecure_skip_verify: true }",
+        "tls: { ca: ca.pem, server_name: orders.internal }",
     ),
     code(
         "A120",

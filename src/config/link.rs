@@ -6,7 +6,7 @@ use super::reading::Reading;
 use super::suggest::nearest;
 use super::{
     ClaimMatch, Config, Issuer, Located, Place, Problem, Route, RouteLimit, Rule, RuleKind,
-    Segment, introspection, revocation,
+    Segment, Upstream, introspection, revocation,
 };
 
 /// Checks every reference from one section to another.
@@ -18,6 +18,7 @@ pub(super) fn check(reading: &mut Reading<'_>, config: &Config) {
     check_cycles(reading, &names);
     for route in &config.routes {
         check_upstream(reading, config, route);
+        check_upgrade(reading, config, route);
         check_prefix(reading, route);
         check_params(reading, &names, route);
     }
@@ -256,6 +257,26 @@ fn check_upstream(reading: &mut Reading<'_>, config: &Config, route: &Route) {
             .label("`upstream` is missing")
             .help(format!("with several upstreams, each route names one: {}", names.join(", "))),
     });
+}
+
+/// HTTP/2 has no connections that turn to another protocol (RFC 9113 §8.6).
+fn check_upgrade(reading: &mut Reading<'_>, config: &Config, route: &Route) {
+    if route.upgrade.is_empty() {
+        return;
+    }
+    let named = route.upstream.as_ref();
+    let goes_to =
+        |upstream: &&Upstream| named.is_none_or(|named| named.value == upstream.name.value);
+    let Some(upstream) = config.upstreams.iter().find(goes_to) else { return };
+    if upstream.may_speak_http2() {
+        let message =
+            format!("`upgrade` needs HTTP/1.1, which `{}` may not be spoken to", *upstream.name);
+        reading.note(
+            Problem::new("E014", route.pattern.at, message)
+                .label("`upgrade` of this route contradicts `protocol` of its upstream")
+                .help("name the servers in another upstream, without `protocol`, for this route"),
+        );
+    }
 }
 
 fn check_prefix(reading: &mut Reading<'_>, route: &Route) {

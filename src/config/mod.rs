@@ -32,6 +32,7 @@ mod server;
 mod suggest;
 mod tracing;
 mod types;
+mod upstream_tls;
 mod upstreams;
 mod value;
 mod variables;

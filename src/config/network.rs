@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use http::Uri;
 use http::uri::Authority;
 use ipnet::IpNet;
+use rustls_pki_types::ServerName;
 
 use super::reading::Fault;
-use super::{UpstreamTarget, is_loopback};
+use super::{TargetAddress, UpstreamTarget, is_loopback};
 
 /// `127.0.0.1:8443` or `[::1]:8443`.
 pub(super) fn parse_address(text: &str) -> Result<SocketAddr, Fault> {
@@ -84,25 +85,38 @@ pub(super) fn is_exposed(url: &Uri) -> bool {
     }
 }
 
-/// `http://host:port` with nothing behind it.
+/// `http://host:port` or `https://host:port` with nothing behind it, or `unix:/path`.
 pub(super) fn parse_target(text: &str) -> Result<UpstreamTarget, Fault> {
-    let later = |what: &'static str| Fault::new("E090", what, "expected `http://host:port`");
-    if text.starts_with("https://") {
-        return Err(later("is https to a backend, which is not supported yet"));
-    }
-    if text.starts_with("unix:") {
-        return Err(later("is a unix socket, which is not supported yet"));
+    if let Some(path) = text.strip_prefix("unix:") {
+        return parse_socket(path);
     }
     let url = parse_url(text)?;
     if !matches!(url.path(), "" | "/") {
         return Err(Fault::new("E022", "has a path", "expected `http://host:port` alone"));
     }
+    let tls = url.scheme_str() == Some("https");
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
-    let port = url.port_u16().unwrap_or(80);
+    let port = url.port_u16().unwrap_or(if tls { 443 } else { 80 });
     if port == 0 {
         return Err(Fault::new("E022", "has port 0", "expected the backend's port"));
     }
-    Ok(UpstreamTarget { host, port, weight: 1 })
+    if tls && ServerName::try_from(host.as_str()).is_err() {
+        let label = "no certificate can be for it: expected a DNS name or an address";
+        return Err(Fault::new("E022", "has a host without a valid name", label));
+    }
+    Ok(UpstreamTarget { address: TargetAddress::Tcp { host, port, tls }, weight: 1 })
+}
+
+/// The path of a unix socket. The kernel has room for 107 bytes of it.
+fn parse_socket(path: &str) -> Result<UpstreamTarget, Fault> {
+    let fault = |what: &'static str, label: &'static str| Err(Fault::new("E022", what, label));
+    if !path.starts_with('/') || path.ends_with('/') || path.starts_with("//") {
+        return fault("has no absolute path", "expected `unix:/run/app.sock`");
+    }
+    if path.len() > 107 {
+        return fault("has a path that is too long", "sockets have paths of up to 107 bytes");
+    }
+    Ok(UpstreamTarget { address: TargetAddress::Unix(path.into()), weight: 1 })
 }
 
 /// The base URL that clients use, without a trailing slash.
@@ -165,11 +179,17 @@ mod tests {
 
     #[test]
     fn targets_are_host_and_port() {
-        let target = parse_target("http://[::1]:3000/").unwrap();
-        assert_eq!((target.host.as_str(), target.port), ("::1", 3000));
-        assert_eq!(parse_target("http://orders").unwrap().port, 80);
-        assert_eq!(parse_target("https://orders").unwrap_err().code, "E090");
-        assert_eq!(parse_target("unix:/run/x").unwrap_err().code, "E090");
+        let url = |text: &str| parse_target(text).unwrap().address.url();
+        assert_eq!(url("http://[::1]:3000/"), "http://[::1]:3000");
+        assert_eq!(url("http://Orders"), "http://orders:80");
+        assert_eq!(url("https://orders"), "https://orders:443");
+        assert_eq!(url("https://10.0.0.1:8443"), "https://10.0.0.1:8443");
+        assert_eq!(url("unix:/run/x"), "unix:/run/x");
+        assert!(parse_target("https://orders").unwrap().address.is_secured());
+        for text in ["unix:run/x", "unix:", "unix:/", "unix://run/x", "https://a_b..c"] {
+            assert_eq!(parse_target(text).unwrap_err().code, "E022", "{text}");
+        }
+        assert!(parse_target(&format!("unix:/{}", "x".repeat(107))).is_err());
         assert_eq!(parse_target("http://orders/v1").unwrap_err().code, "E022");
         assert_eq!(parse_target("http://orders:0").unwrap_err().code, "E022");
         assert_eq!(parse_target("http://orders:99999").unwrap_err().code, "E022");

@@ -64,6 +64,11 @@ pub(super) fn tls(
 
 fn tls_pair(reading: &mut Reading<'_>, node: &Node) -> Option<TlsPair> {
     let fields = Fields::open(reading, node, &TLS, " in `tls`")?;
+    pair(reading, node, &fields)
+}
+
+/// `cert` and `key` of a mapping that needs both.
+pub(super) fn pair(reading: &mut Reading<'_>, node: &Node, fields: &Fields<'_>) -> Option<TlsPair> {
     let cert = fields.read(reading, "cert", path);
     let key = fields.read(reading, "key", path);
     for name in ["cert", "key"] {

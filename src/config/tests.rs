@@ -363,7 +363,7 @@ fn variables_are_expanded_in_values_alone_and_never_shown() {
     let variables = Variables::default().with("UP", "http://s3cret").with("BAD", "s3cret value");
     let text = HEAD_TEXT.replace("http://127.0.0.1:3000", "${UP}");
     let loaded = load_text("gateway.yaml", &text, &variables);
-    assert_eq!(loaded.config.unwrap().upstreams[0].targets[0].host, "s3cret");
+    assert_eq!(loaded.config.unwrap().upstreams[0].targets[0].address.label(), "s3cret:80");
     let text = "\
 issuer: ${BAD}
 audience: api
@@ -391,7 +391,6 @@ fn what_this_version_cannot_do_is_refused() {
     let found = codes(&format!("{HEAD_TEXT}{line}\n"));
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found.contains(&"E090"), "{found:?}");
-    assert_eq!(codes(&HEAD_TEXT.replace("http://127", "https://127")), ["E090"]);
 }
 
 #[test]
@@ -445,6 +444,16 @@ fn routes_say_who_and_where() {
     assert_eq!(route_codes("  /a: { GET: a, upstream: other }\n"), ["E002"]);
     let two = HEAD_TEXT.replace("upstream: http", "upstreams:\n  b: http://b\n  a: http");
     assert_eq!(codes(&two), ["E018"]);
+    for (upstream, found) in [
+        ("{ targets: http://b, protocol: h2 }", vec!["E014"]),
+        ("{ targets: https://b, protocol: auto }", vec!["E014"]),
+        ("{ targets: http://b, protocol: auto }", vec![]),
+    ] {
+        let one = format!("upstreams:\n  b: {upstream}");
+        let text = format!("{HEAD}routes:\n  /a: {{ GET: a, upgrade: websocket }}\n");
+        let text = text.replace("upstream: http://127.0.0.1:3000", &one);
+        assert_eq!(codes(&text), found, "{upstream}");
+    }
     let none = HEAD_TEXT.replace("upstream: http://127.0.0.1:3000\n", "");
     assert_eq!(codes(&none), ["E018"]);
     let anyone = HEAD_TEXT.replace("issuer: https://id.example.com\naudience: api\n", "");
@@ -674,7 +683,9 @@ issuers:
 upstreams:
   orders: http://orders:3000
   billing:
-    targets: [http://billing-1:3000, { url: http://billing-2:3000, weight: 2 }]
+    targets: [http://billing-1:3000, { url: https://billing-2:3000, weight: 2 }]
+    protocol: auto
+    tls: { ca: ca.pem, cert: c.pem, key: k.pem, server_name: billing, insecure_skip_verify: false }
     timeout: { connect: 2s, response: 30s, idle: 60s }
     health: { path: /h, host: a, every: 5s, timeout: 2s, healthy: 2, unhealthy: 3, status: 200, panic: 50% }
     ejection: { failures: 5, time: 30s, max_time: 5m, max_share: 50% }

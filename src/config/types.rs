@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
+use rustls_pki_types::ServerName;
 
 use super::{
     BackchannelLogout, Cors, Introspection, Listen, Located, Place, Resilience, Revocation,
@@ -166,7 +167,7 @@ pub struct ClaimPath(pub Vec<String>);
 pub struct Upstream {
     /// The name used in routes, logs and metrics.
     pub name: Located<String>,
-    /// The base URLs of the servers, at least one.
+    /// The servers, at least one.
     pub targets: Vec<Located<UpstreamTarget>>,
     /// The time to connect. Default 2 s.
     pub connect_timeout: Duration,
@@ -177,17 +178,102 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// What is done about servers that fail.
     pub resilience: Resilience,
+    /// What is spoken to its servers.
+    pub protocol: Protocol,
+    /// How its `https://` servers are known, and the gateway to them.
+    pub tls: UpstreamTls,
 }
 
-/// One server of an upstream: `http://host:port` with nothing behind it.
+/// One server of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamTarget {
-    /// A host name or an address without brackets.
-    pub host: String,
-    /// The port; 80 if the URL has none.
-    pub port: u16,
+    /// Where it listens.
+    pub address: TargetAddress,
     /// Its share of the requests, beside the other targets' weights. Default 1.
     pub weight: u32,
+}
+
+/// Where a server listens, and whether over TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum TargetAddress {
+    /// `http://host:port` or `https://host:port` with nothing behind it.
+    Tcp {
+        /// A host name or an address without brackets.
+        host: String,
+        /// The port; 80 or 443 if the URL has none.
+        port: u16,
+        /// Whether it is `https`.
+        tls: bool,
+    },
+    /// `unix:/run/app.sock`.
+    Unix(PathBuf),
+}
+
+/// Which version of HTTP a backend is spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1: the default.
+    #[default]
+    Http1,
+    /// HTTP/2 alone: agreed on in the handshake over TLS (RFC 9113 §3.2), by prior knowledge
+    /// without (§3.3).
+    Http2,
+    /// What the server prefers over TLS (RFC 7301), HTTP/1.1 without.
+    Auto,
+}
+
+/// `tls:` of an upstream. Without it, servers are checked against the system's authorities.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// A PEM file with the certificate authorities that are trusted instead of the system's.
+    pub ca: Option<Located<PathBuf>>,
+    /// The certificate that the gateway shows to servers that ask for one.
+    pub pair: Option<TlsPair>,
+    /// The name that is asked for and must be in the certificate. Default: the target's host.
+    pub server_name: Option<ServerName<'static>>,
+    /// Whether any certificate is believed, which lets anyone on the way read and change
+    /// everything. Default false.
+    pub insecure_skip_verify: bool,
+}
+
+impl Upstream {
+    /// Whether HTTP/2 can be what is spoken to some target.
+    #[must_use]
+    pub fn may_speak_http2(&self) -> bool {
+        match self.protocol {
+            Protocol::Http1 => false,
+            Protocol::Http2 => true,
+            Protocol::Auto => self.targets.iter().any(|target| target.address.is_secured()),
+        }
+    }
+}
+
+impl TargetAddress {
+    /// What metrics and logs call it: `host:port` or `unix:/run/app.sock`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self {
+            Self::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
+            Self::Tcp { host, port, .. } => format!("{host}:{port}"),
+            Self::Unix(path) => format!("unix:{}", path.display()),
+        }
+    }
+
+    /// How it is written in the configuration.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match self {
+            Self::Tcp { tls: true, .. } => format!("https://{}", self.label()),
+            Self::Tcp { tls: false, .. } => format!("http://{}", self.label()),
+            Self::Unix(_) => self.label(),
+        }
+    }
+
+    /// Whether it is spoken to over TLS.
+    #[must_use]
+    pub fn is_secured(&self) -> bool {
+        matches!(self, Self::Tcp { tls: true, .. })
+    }
 }
 
 /// A header set on forwarded requests, such as `X-Auth-Subject: "{sub}"`.

@@ -13,8 +13,8 @@ use super::server::set;
 use super::value::{self, at_least_one, entries, nowhere, parsed, wait};
 use super::yaml::{Entry, Node, Value};
 use super::{
-    IdentityHeader, Located, Problem, Resilience, Template, TemplatePart, Upstream, UpstreamTarget,
-    network,
+    IdentityHeader, Located, Problem, Protocol, Resilience, Template, TemplatePart, Upstream,
+    UpstreamTarget, UpstreamTls, network, upstream_tls,
 };
 
 /// All upstreams.
@@ -45,6 +45,8 @@ fn upstream(reading: &mut Reading<'_>, name: Located<String>, node: &Node) -> Up
         response_timeout: Duration::from_secs(30),
         idle_timeout: Duration::from_secs(60),
         resilience: Resilience::default(),
+        protocol: Protocol::default(),
+        tls: UpstreamTls::default(),
     };
     if !matches!(node.value, Value::Map(_)) {
         upstream.targets.extend(target(reading, node));
@@ -65,6 +67,7 @@ fn upstream(reading: &mut Reading<'_>, name: Located<String>, node: &Node) -> Up
         timeouts(reading, node, &mut upstream);
     }
     upstream.resilience = resilience(reading, &fields);
+    upstream_tls::read(reading, &fields, &mut upstream);
     upstream
 }
 

@@ -206,7 +206,7 @@ impl Bounds {
     }
 
     /// A place in the queue.
-    fn pend(&self) -> Result<Pending<'_>, Full> {
+    pub(super) fn pend(&self) -> Result<Pending<'_>, Full> {
         let more = |pending| Some(pending + 1).filter(|pending| *pending <= self.most_pending);
         let joined = self.pending.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         joined.map(|_| Pending(&self.pending)).map_err(|_| "max_pending")
@@ -214,7 +214,7 @@ impl Bounds {
 }
 
 /// Counts one that waits.
-struct Pending<'b>(&'b AtomicUsize);
+pub(super) struct Pending<'b>(&'b AtomicUsize);
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {

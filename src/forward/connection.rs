@@ -1,17 +1,17 @@
 //! One open connection to a target, as HTTP/1.1 uses it: a request at a time.
 
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::alarm::Alarm;
 use super::breaker::Place;
+use super::socket::Socket;
 use super::upstream::Backend;
 
 /// An open connection. Dropping it closes the socket, whatever is under way on it.
@@ -21,13 +21,12 @@ pub(super) struct Connection {
     pub(super) target: usize,
     /// Of the target's addresses when it was opened.
     epoch: u64,
-    pub(super) socket: TcpStream,
+    pub(super) socket: Socket,
     /// What the backend said and nobody has read yet.
     pub(super) input: BytesMut,
     /// How much the next read may take.
     room: usize,
-    /// Set seldom: it fires early, and whoever waits looks then how long it may go on waiting.
-    alarm: Pin<Box<Sleep>>,
+    pub(super) alarm: Alarm,
     /// Since when it rests, on the monotonic clock; `None` while it works.
     resting: Option<Duration>,
     backend: Arc<Backend>,
@@ -36,12 +35,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(
-        target: usize,
-        socket: TcpStream,
-        backend: &Arc<Backend>,
-        place: Place,
-    ) -> Self {
+    pub(super) fn new(target: usize, socket: Socket, backend: &Arc<Backend>, place: Place) -> Self {
         backend.counters().active.inc();
         Self {
             target,
@@ -49,7 +43,7 @@ impl Connection {
             socket,
             input: BytesMut::new(),
             room: FIRST_READ,
-            alarm: Box::pin(sleep_until(Instant::now() + backend.idle_timeout())),
+            alarm: Alarm::after(backend.idle_timeout()),
             resting: None,
             backend: Arc::clone(backend),
             _place: place,
@@ -77,21 +71,7 @@ impl Connection {
     /// Whether the backend has neither closed the connection nor said anything unasked. Costs no
     /// system call unless something has come.
     pub(super) fn is_quiet(&self) -> bool {
-        let silent = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
-        self.input.is_empty() && self.socket.try_read(&mut [0]).is_err_and(silent)
-    }
-
-    /// Makes sure that [`poll_alarm`](Self::poll_alarm) is ready `left` after `now`, which is on the
-    /// monotonic clock, at the latest.
-    pub(super) fn wake_after(&mut self, now: Duration, left: Duration) {
-        let due = Instant::from_std(self.backend.clock().instant(now.saturating_add(left)));
-        if self.alarm.is_elapsed() || self.alarm.deadline() > due {
-            self.alarm.as_mut().reset(due);
-        }
-    }
-
-    pub(super) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.alarm.as_mut().poll(cx)
+        self.input.is_empty() && self.socket.is_quiet()
     }
 
     /// Marks it as resting since `now`, on the monotonic clock.

@@ -21,6 +21,7 @@ pub(super) struct Counters {
     timeout: IntCounter,
     reset: IntCounter,
     dns: IntCounter,
+    tls: IntCounter,
     no_healthy: IntCounter,
     overloaded: IntCounter,
     again: IntCounter,
@@ -37,8 +38,6 @@ impl Counters {
         let retries = |result| metrics.upstream_retries.with_label_values(&[upstream, result]);
         let connections =
             |state| metrics.upstream_connections.with_label_values(&[upstream, state]);
-        // Backends are plain TCP, but the series is part of the contract with dashboards.
-        error("tls");
         Self {
             upstream: upstream.to_owned(),
             requests: metrics.upstream_requests.clone(),
@@ -48,6 +47,7 @@ impl Counters {
             timeout: error("timeout"),
             reset: error("reset"),
             dns: error("dns"),
+            tls: error("tls"),
             no_healthy: error("no_healthy"),
             overloaded: error("overloaded"),
             again: retries("sent"),
@@ -103,6 +103,7 @@ impl Counters {
             Fault::Protocol | Fault::Reset => self.reset.inc(),
             Fault::Refused => self.refused.inc(),
             Fault::Timeout => self.timeout.inc(),
+            Fault::Tls(_) => self.tls.inc(),
         }
     }
 }

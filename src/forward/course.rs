@@ -106,6 +106,15 @@ impl Call<'_> {
                 self.tries -= 1;
                 Ok(())
             }
+            Miss::Unseen if course.stale < MOST_STALE => {
+                course.stale += 1;
+                Ok(())
+            }
+            Miss::Unseen => {
+                course.last = self.blame(target, Fault::Reset);
+                course.failed(target);
+                Ok(())
+            }
             Miss::Down(fault) => {
                 course.last = self.blame(target, fault);
                 course.failed(target);

@@ -1,6 +1,7 @@
 //! One request and its response.
 
 use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll, ready};
@@ -10,13 +11,16 @@ use bytes::Bytes;
 use http::header::UPGRADE;
 use http::{HeaderValue, Response, StatusCode};
 
+use super::alarm::Alarm;
 use super::balance::Occupied;
 use super::connection::Connection;
+use super::http2::{self, Way};
 use super::pool::Shard;
 use super::request_body::Stage;
 use super::response_body::{Stream, UpstreamBody};
 use super::response_head::{Coding, Head};
 use super::sending::{Broken, Sending};
+use super::tls::TlsFault;
 use super::{Forwarded, hop, upgrade};
 use crate::rejection::{Late, Rejection, Unreachable};
 
@@ -35,6 +39,8 @@ pub(super) enum Fault {
     Reset,
     /// It took too long to connect or to answer.
     Timeout,
+    /// It could not be made sure over TLS that it is the backend.
+    Tls(TlsFault),
 }
 
 impl Fault {
@@ -43,6 +49,7 @@ impl Fault {
             Self::Dns => Rejection::UpstreamUnreachable(Unreachable::Dns),
             Self::Refused => Rejection::UpstreamUnreachable(Unreachable::Refused),
             Self::Reset => Rejection::UpstreamUnreachable(Unreachable::Reset),
+            Self::Tls(_) => Rejection::UpstreamUnreachable(Unreachable::Tls),
             Self::NoHealthy => Rejection::NoHealthyUpstream,
             Self::Protocol => Rejection::UpstreamProtocol,
             Self::Timeout => Rejection::UpstreamTimeout(Late::Answering),
@@ -53,10 +60,18 @@ impl Fault {
     pub(super) fn unconnected(self) -> Rejection {
         match self {
             Self::Timeout => Rejection::UpstreamTimeout(Late::Connecting),
-            Self::Dns | Self::NoHealthy | Self::Protocol | Self::Refused | Self::Reset => {
-                self.rejection()
-            }
+            Self::Dns
+            | Self::NoHealthy
+            | Self::Protocol
+            | Self::Refused
+            | Self::Reset
+            | Self::Tls(_) => self.rejection(),
         }
+    }
+
+    /// What broke a connection before the answer.
+    pub(super) fn of_read(error: &io::Error) -> Self {
+        TlsFault::of(error).map_or(Self::Reset, Self::Tls)
     }
 
     /// For people.
@@ -68,6 +83,7 @@ impl Fault {
             Self::Refused => "connection refused",
             Self::Reset => "connection reset",
             Self::Timeout => "timed out",
+            Self::Tls(fault) => fault.words(),
         }
     }
 }
@@ -90,6 +106,8 @@ pub(super) struct Call<'r> {
     pub(super) upgrade: Option<HeaderValue>,
     /// Replaces the upstream's response timeout.
     pub(super) timeout: Option<Duration>,
+    /// Whether the client takes trailers; only HTTP/2 backends hear of it.
+    pub(super) takes_trailers: bool,
 }
 
 /// What became of a request.
@@ -102,9 +120,15 @@ pub(super) struct Sent {
 /// A head, and where the rest comes from.
 pub(super) struct Answer {
     pub(super) head: Head,
-    pub(super) connection: Connection,
+    pub(super) rest: Rest,
     /// When the request was begun on this connection, on the monotonic clock.
     pub(super) started: Duration,
+}
+
+/// Where the rest of an answer comes from.
+pub(super) enum Rest {
+    Http1(Connection),
+    Http2(Box<http2::Rest>),
 }
 
 /// Why one try came to nothing.
@@ -120,6 +144,8 @@ pub(super) enum Miss {
     Refused(Rejection),
     /// The connection was closed while it rested. Nothing was sent.
     Stale,
+    /// The backend says that it has not looked at the request, all of which is still here.
+    Unseen,
 }
 
 impl Call<'_> {
@@ -151,19 +177,27 @@ impl Call<'_> {
     /// Sends over a connection that rests, if there is one and it is wanted, else over a new one.
     pub(super) async fn attempt(&mut self, target: usize, resting: bool) -> Result<Answer, Miss> {
         self.tries += 1;
-        if let Some(connection) = resting.then(|| self.shard.take(target)).flatten() {
-            return self.exchange(connection, true, self.began).await;
+        if let Some(way) = resting.then(|| self.shard.way(target)).flatten() {
+            return self.travel(way, true, self.began).await;
         }
-        let (connection, used) = self.shard.open(target).await?;
-        self.exchange(connection, used, self.now()).await.map_err(|missed| match missed {
+        let (way, used) = self.shard.open(target).await?;
+        self.travel(way, used, self.now()).await.map_err(|missed| match missed {
             // It accepts connections and closes them at once.
             Miss::Stale if !used => Miss::Down(Fault::Reset),
             missed @ (Miss::Cut { .. }
             | Miss::Down(_)
             | Miss::Fault(_)
             | Miss::Refused(_)
-            | Miss::Stale) => missed,
+            | Miss::Stale
+            | Miss::Unseen) => missed,
         })
+    }
+
+    async fn travel(&mut self, way: Way, used: bool, started: Duration) -> Result<Answer, Miss> {
+        match way {
+            Way::Http1(connection) => self.exchange(connection, used, started).await,
+            Way::Http2(lane) => self.exchange_http2(lane, used, started).await,
+        }
     }
 
     /// Sends the request and waits for the head of the answer, as long as the one whose turn it is
@@ -174,7 +208,8 @@ impl Call<'_> {
         used: bool,
         started: Duration,
     ) -> Result<Answer, Miss> {
-        connection.wake_after(started, self.left(started, started)?);
+        let left = self.left(started, started)?;
+        connection.alarm.wake_after(self.shard.backend.clock(), started, left);
         let mut interim = 0;
         let head = poll_fn(|cx| {
             self.poll_send(&mut connection, cx)?;
@@ -187,18 +222,20 @@ impl Call<'_> {
                     Some(head) => return Poll::Ready(Ok(head)),
                     None => match connection.poll_fill(cx) {
                         Poll::Ready(Ok(1..)) => {}
-                        Poll::Ready(Ok(0) | Err(_)) => {
+                        Poll::Ready(ended) => {
+                            let fault = ended.err().map_or(Fault::Reset, |e| Fault::of_read(&e));
                             let silent = interim == 0 && connection.input.is_empty();
-                            let cut = Miss::Cut { used };
-                            let miss = if silent { cut } else { Miss::Fault(Fault::Reset) };
+                            let cut = silent && fault == Fault::Reset;
+                            let miss = if cut { Miss::Cut { used } } else { Miss::Fault(fault) };
                             return Poll::Ready(Err(miss));
                         }
-                        Poll::Pending => return self.poll_late(&mut connection, started, cx),
+                        Poll::Pending => return self.poll_late(&mut connection.alarm, started, cx),
                     },
                 }
             }
         });
-        Ok(Answer { head: head.await?, connection, started })
+        let head = head.await?;
+        Ok(Answer { head, rest: Rest::Http1(connection), started })
     }
 
     /// Goes on sending. A backend that takes no more may have answered before.
@@ -209,29 +246,33 @@ impl Call<'_> {
         match broken {
             Broken::Socket => Ok(()),
             Broken::Unsent => Err(Miss::Stale),
-            Broken::Body if self.sending.body.progress().0 == Stage::TooLarge => {
-                Err(Miss::Refused(Rejection::BodyTooLarge(self.sending.body.limit())))
-            }
-            Broken::Body => Err(Miss::Refused(BROKE_OFF)),
+            Broken::Body => Err(self.broke_off()),
         }
     }
 
+    /// The client's body ended early, or is too large.
+    pub(super) fn broke_off(&self) -> Miss {
+        let body = &self.sending.body;
+        let too_large = body.progress().0 == Stage::TooLarge;
+        Miss::Refused(if too_large { Rejection::BodyTooLarge(body.limit()) } else { BROKE_OFF })
+    }
+
     /// Ready when somebody has let the other wait for too long.
-    fn poll_late(
+    pub(super) fn poll_late<T>(
         &self,
-        connection: &mut Connection,
+        alarm: &mut Alarm,
         started: Duration,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Head, Miss>> {
+    ) -> Poll<Result<T, Miss>> {
         loop {
-            ready!(connection.poll_alarm(cx));
+            ready!(alarm.poll(cx));
             let now = self.now();
-            connection.wake_after(now, self.left(started, now)?);
+            alarm.wake_after(self.shard.backend.clock(), now, self.left(started, now)?);
         }
     }
 
     /// How long after `now` it must be looked at who has let the other wait.
-    fn left(&self, started: Duration, now: Duration) -> Result<Duration, Miss> {
+    pub(super) fn left(&self, started: Duration, now: Duration) -> Result<Duration, Miss> {
         let backend = &self.shard.backend;
         let response = self.timeout.unwrap_or(backend.response_timeout());
         let (stage, moved) = self.sending.body.progress();
@@ -252,24 +293,36 @@ impl Call<'_> {
 
     /// The answer, as far as it may be passed on.
     fn answered(mut self, answer: Answer, occupied: Occupied) -> Result<Forwarded, Rejection> {
-        let Answer { mut head, connection, started } = answer;
+        let Answer { mut head, rest, started } = answer;
         let answered = self.now();
         let turned = self.turned(&head);
         let coding = if turned { Ok(Coding::UntilClose) } else { head.coding(self.asks_for_head) };
         let coding = coding.map_err(|fault| self.count(fault).rejection())?;
         let took = answered.saturating_sub(started);
         self.shard.backend.counters().answered(head.status, took.as_secs_f64());
-        let target = self.shard.label(connection.target);
-        let body = UpstreamBody::new(Stream {
-            connection,
-            reusable: head.keeps_alive && coding != Coding::UntilClose,
-            coding,
-            sending: self.sending,
-            shard: Arc::clone(self.shard),
-            _occupied: occupied,
-            nominated: hop::strip_response(&mut head.headers),
-            moved: answered,
-        });
+        let nominated = hop::strip_response(&mut head.headers);
+        let shard = Arc::clone(self.shard);
+        let (target, body) = match rest {
+            Rest::Http1(connection) => {
+                let target = shard.label(connection.target);
+                let stream = Stream {
+                    connection,
+                    reusable: head.keeps_alive && coding != Coding::UntilClose,
+                    coding,
+                    sending: self.sending,
+                    shard,
+                    _occupied: occupied,
+                    nominated,
+                    moved: answered,
+                };
+                (target, UpstreamBody::new(stream))
+            }
+            Rest::Http2(rest) => {
+                let target = shard.label(rest.target());
+                let download = rest.download(coding, self.sending.body, shard, answered, occupied);
+                (target, UpstreamBody::shared(download))
+            }
+        };
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
@@ -305,4 +358,4 @@ impl Call<'_> {
 const BROKE_OFF: Rejection = Rejection::MalformedRequest("the body broke off");
 const STALLED: Rejection = Rejection::MalformedRequest("the body stalled");
 /// Interim answers in front of one answer (RFC 9110 §15.2).
-const MOST_INTERIM: usize = 100;
+pub(super) const MOST_INTERIM: usize = 100;

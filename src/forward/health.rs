@@ -12,7 +12,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::exchange::Fault;
+use super::http2::question::{self, USER_AGENT};
 use super::response_head::Head;
+use super::socket::Socket;
 use super::target::Trouble;
 use super::upstream::Backend;
 use crate::config::HealthCheck;
@@ -83,36 +85,38 @@ async fn check_all(
 
 /// One question and its answer, on a connection of its own.
 async fn ask(backend: &Backend, index: usize, settings: &HealthCheck) -> Result<(), Problem> {
-    let mut socket = backend.connect(index).await.map_err(Problem::Fault)?;
-    let reset = |_| Problem::Fault(Fault::Reset);
-    socket.write_all(&question(backend, index, settings)).await.map_err(reset)?;
-    let mut input = BytesMut::new();
-    let status = loop {
-        match Head::take(&mut input).map_err(Problem::Fault)? {
-            Some(head) if head.is_interim() => {}
-            Some(head) => break head.status,
-            None if socket.read_buf(&mut input).await.map_err(reset)? == 0 => {
-                return Err(Problem::Fault(Fault::Reset));
-            }
-            None => {}
-        }
+    let socket = backend.connect(index).await.map_err(Problem::Fault)?;
+    let own = backend.targets()[index].own_host();
+    let host = settings.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(own);
+    let status = match backend.speaks_http2(&socket) {
+        true => question::ask(socket, host, &settings.path).await,
+        false => ask_http1(socket, host, &settings.path).await,
     };
+    let status = status.map_err(Problem::Fault)?;
     let code = status.as_u16();
     let good = settings.status.iter().any(|(first, last)| (*first..=*last).contains(&code));
     good.then_some(()).ok_or(Problem::Status(status))
 }
 
-fn question(backend: &Backend, index: usize, settings: &HealthCheck) -> Vec<u8> {
-    let own = backend.targets()[index].label.as_bytes();
-    let host = settings.host.as_ref().map_or(own, |host| host.as_bytes());
-    [
-        b"GET ",
-        settings.path.as_bytes(),
-        b" HTTP/1.1\r\nhost: ",
-        host,
-        b"\r\nuser-agent: scopegate-health\r\naccept: */*\r\nconnection: close\r\n\r\n",
-    ]
-    .concat()
+async fn ask_http1(mut socket: Socket, host: &str, path: &str) -> Result<StatusCode, Fault> {
+    let question = format!(
+        "GET {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {USER_AGENT}\r\naccept: */*\r\n\
+         connection: close\r\n\r\n"
+    );
+    socket.write_all(question.as_bytes()).await.map_err(|_| Fault::Reset)?;
+    socket.flush().await.map_err(|_| Fault::Reset)?;
+    let mut input = BytesMut::new();
+    loop {
+        match Head::take(&mut input)? {
+            Some(head) if head.is_interim() => {}
+            Some(head) => return Ok(head.status),
+            None => match socket.read_buf(&mut input).await {
+                Ok(1..) => {}
+                Ok(0) => return Err(Fault::Reset),
+                Err(error) => return Err(Fault::of_read(&error)),
+            },
+        }
+    }
 }
 
 /// Says so when a target goes down or comes up.

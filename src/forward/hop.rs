@@ -14,6 +14,13 @@ pub(super) fn is_for_one_hop(name: &HeaderName) -> bool {
     STANDARD.contains(name) || REQUEST.contains(name)
 }
 
+/// Whether the client says that it takes trailers (RFC 9110 §10.1.4). gRPC servers ask for that.
+pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(TE).iter();
+    let mut members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    members.any(|member| member.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
 /// The fields that the lines of `Connection` name, but for those that every recipient needs: a
 /// nomination must not take away what the backend judges by.
 #[derive(Debug)]
@@ -27,6 +34,11 @@ impl Nominated {
         let names = options.map(<[u8]>::trim_ascii).filter(|option| !is_usual(option));
         let names = names.filter_map(|option| HeaderName::from_bytes(option).ok());
         Self(names.filter(|name| !KEPT.contains(name)).collect())
+    }
+
+    /// None, as by HTTP/2, which has no `Connection`.
+    pub(super) fn none() -> Self {
+        Self(Vec::new())
     }
 
     /// Whether `name` is for this connection alone.

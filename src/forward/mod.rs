@@ -9,7 +9,8 @@
 //!
 //! The HTTP/1.1 towards backends is written here, on the connection that is used and in the task of
 //! the request: a library's client drives each connection in a task of its own, and hands every
-//! message over twice.
+//! message over twice. HTTP/2 shares its connections between requests (`http2`), so there each has
+//! a task.
 //!
 //! Five rules carry the security of this module:
 //!
@@ -24,6 +25,7 @@
 //! - What a backend says is refused if two parsers could read it in two ways (RFC 9112 §6.3).
 //! - A connection is used again only after both messages on it ended cleanly.
 
+mod alarm;
 mod balance;
 mod breaker;
 mod connect;
@@ -35,6 +37,7 @@ mod exchange;
 mod forwarded;
 mod health;
 mod hop;
+mod http2;
 mod origin;
 mod permit;
 mod pool;
@@ -47,9 +50,12 @@ mod response_head;
 mod retry;
 mod scrub;
 mod sending;
+mod socket;
 mod target;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod unchecked;
 mod upgrade;
 mod upstream;
 
@@ -156,5 +162,6 @@ fn prepare<'r>(
         asks_for_head: parts.method == Method::HEAD,
         upgrade: outgoing.upgrade.clone(),
         timeout: outgoing.timeout,
+        takes_trailers: shard.lines.is_some() && hop::takes_trailers(&parts.headers),
     })
 }

@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use super::breaker::Turn;
 use super::connection::Connection;
 use super::exchange::Miss;
+use super::http2::{Lines, Way};
 use super::upstream::Backend;
 
 /// One thread's connections.
@@ -21,6 +22,8 @@ pub(super) struct Shard {
     /// The targets' names; copies, so that threads do not share their reference counts.
     labels: Box<[Arc<str>]>,
     turn: AtomicUsize,
+    /// Connections that requests share; `None` if HTTP/2 is never spoken.
+    pub(super) lines: Option<Lines>,
     idle: Mutex<Idle>,
 }
 
@@ -42,6 +45,7 @@ impl Shard {
         Self {
             backend: Arc::clone(backend),
             turn: AtomicUsize::new(index),
+            lines: backend.may_speak_http2().then(|| Lines::new(labels.len())),
             idle: Mutex::new(Idle { stacks, sweeper: None }),
             labels,
         }
@@ -74,6 +78,12 @@ impl Shard {
         }
     }
 
+    /// A connection to the target that stands and has room for a request.
+    pub(super) fn way(&self, target: usize) -> Option<Way> {
+        let shared = self.lines.as_ref().and_then(|lines| lines.take(target));
+        shared.map(Way::Http2).or_else(|| self.take(target).map(Way::Http1))
+    }
+
     /// Lets a connection rest on which both messages are complete. One on which the backend has
     /// said more than its answer is closed: whatever comes next on it is not to be believed.
     pub(super) fn give(self: &Arc<Self>, mut connection: Connection, now: Duration) {
@@ -104,15 +114,19 @@ impl Shard {
         }
     }
 
-    /// Opens a connection to the target, or takes one over if there may be no more of them. The
-    /// second says whether it was used before.
-    pub(super) async fn open(&self, target: usize) -> Result<(Connection, bool), Miss> {
+    /// Opens a connection to the target, or takes one over if there may be no more of them, or
+    /// finds room on one that requests share. The second says whether it was used before.
+    pub(super) async fn open(&self, target: usize) -> Result<(Way, bool), Miss> {
+        if let Some(lines) = &self.lines {
+            return lines.open(target, &self.backend).await;
+        }
         let turn = self.backend.place(target).await;
         match turn.map_err(|setting| Miss::Refused(self.backend.overloaded(setting)))? {
-            Turn::Connection(connection) => Ok((connection, true)),
+            Turn::Connection(connection) => Ok((Way::Http1(connection), true)),
             Turn::Place(place) => {
                 let socket = self.backend.connect(target).await.map_err(Miss::Down)?;
-                Ok((Connection::new(target, socket, &self.backend, place), false))
+                let connection = Connection::new(target, socket, &self.backend, place);
+                Ok((Way::Http1(connection), false))
             }
         }
     }

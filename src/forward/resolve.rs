@@ -20,6 +20,7 @@ use tokio::sync::{Mutex, Notify};
 use super::exchange::Fault;
 use super::target::nanos;
 use super::upstream::Backend;
+use crate::config::TargetAddress;
 
 /// Finds the addresses of names. [`Resolver::default`] asks the system.
 #[derive(Clone)]
@@ -77,7 +78,15 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn new(host: &str, port: u16) -> Self {
+    /// Nothing is known yet of a name. A unix socket has none, and needs none.
+    pub(super) fn of(address: &TargetAddress) -> Self {
+        match address {
+            TargetAddress::Tcp { host, port, .. } => Self::new(host, *port),
+            TargetAddress::Unix(_) => Self { is_fixed: true, ..Self::new("", 0) },
+        }
+    }
+
+    fn new(host: &str, port: u16) -> Self {
         let address = host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, port));
         Self {
             host: host.to_owned(),

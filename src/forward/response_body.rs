@@ -2,20 +2,23 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::alarm::Alarm;
 use super::balance::Occupied;
 use super::connection::Connection;
 use super::exchange::Fault;
 use super::hop;
+use super::http2::Download;
 use super::pool::Shard;
-use super::request_body::Stage;
+use super::request_body::{RequestBody, Stage};
 use super::response_head::Coding;
 use super::sending::{Broken, Sending};
+use super::upstream::Backend;
 use crate::http1::{Invalid, chunks};
 
 /// A response body that gives its connection back to the pool at its end.
@@ -30,6 +33,8 @@ enum State {
     /// All of it came with the head; empty when it was passed on.
     Whole(Bytes),
     Streaming(Box<Stream>),
+    /// On a connection that is shared.
+    Shared(Box<Download>),
     Ended,
     Failed(BodyError),
 }
@@ -67,7 +72,7 @@ pub enum BodyError {
 }
 
 /// What came of looking for more.
-enum Step {
+pub(super) enum Step {
     Data(Bytes),
     /// Data or trailers, and behind them the end of the body.
     Last(Frame<Bytes>),
@@ -87,8 +92,15 @@ impl UpstreamBody {
             stream.end();
             return Self(State::Whole(bytes));
         }
-        stream.connection.wake_after(stream.moved, stream.shard.backend.idle_timeout());
+        let backend = &stream.shard.backend;
+        let (moved, limit) = (stream.moved, backend.idle_timeout());
+        stream.connection.alarm.wake_after(backend.clock(), moved, limit);
         Self(State::Streaming(Box::new(stream)))
+    }
+
+    /// The body of an answer by HTTP/2; `None` if it has none, and the request was sent.
+    pub(super) fn shared(download: Option<Box<Download>>) -> Self {
+        Self(download.map_or(State::Ended, State::Shared))
     }
 }
 
@@ -117,7 +129,11 @@ impl Stream {
                     return Poll::Ready(Step::End);
                 }
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Step::Failed(self.broke_off())),
-                Poll::Pending => return self.wait(cx).map(Step::Failed),
+                Poll::Pending => {
+                    let (body, alarm) = (&self.sending.body, &mut self.connection.alarm);
+                    let backend = &self.shard.backend;
+                    return wait(body, backend, self.moved, alarm, cx).map(Step::Failed);
+                }
             }
         }
     }
@@ -147,43 +163,52 @@ impl Stream {
         }
     }
 
-    /// Whose fault it is that the body ends here.
     fn broke_off(&self) -> BodyError {
-        match self.sending.body.progress().0 {
-            Stage::TooLarge => BodyError::TooLarge,
-            // The client's own doing: not the backend's error.
-            Stage::Cut => BodyError::Cut,
-            Stage::Moving | Stage::Starving | Stage::Done => {
-                self.shard.backend.counters().failed(Fault::Reset);
-                BodyError::Cut
-            }
-        }
-    }
-
-    /// Waits at most the idle timeout for the next frame. An upload that still moves counts as
-    /// life: the backend may be reading before it says more.
-    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
-        let limit = self.shard.backend.idle_timeout();
-        while self.connection.poll_alarm(cx).is_ready() {
-            let (stage, uploaded) = self.sending.body.progress();
-            let since = self.moved.max(uploaded);
-            let now = self.now();
-            let left = since.saturating_add(limit).saturating_sub(now);
-            if left.is_zero() {
-                // A backend that waits for a client's upload is not the one that is late.
-                if stage != Stage::Starving {
-                    self.shard.backend.counters().failed(Fault::Timeout);
-                }
-                return Poll::Ready(BodyError::Stalled);
-            }
-            self.connection.wake_after(now, left);
-        }
-        Poll::Pending
+        broke_off(&self.sending.body, &self.shard.backend)
     }
 
     fn now(&self) -> Duration {
         self.shard.backend.clock().monotonic()
     }
+}
+
+/// Whose fault it is that an answer's body ends here, while the request's is `body`.
+pub(super) fn broke_off(body: &RequestBody, backend: &Backend) -> BodyError {
+    match body.progress().0 {
+        Stage::TooLarge => BodyError::TooLarge,
+        // The client's own doing: not the backend's error.
+        Stage::Cut => BodyError::Cut,
+        Stage::Moving | Stage::Starving | Stage::Done => {
+            backend.counters().failed(Fault::Reset);
+            BodyError::Cut
+        }
+    }
+}
+
+/// Waits at most the idle timeout since `moved` for the next frame. An upload that still moves
+/// counts as life: the backend may be reading before it says more.
+pub(super) fn wait(
+    body: &RequestBody,
+    backend: &Backend,
+    moved: Duration,
+    alarm: &mut Alarm,
+    cx: &mut Context<'_>,
+) -> Poll<BodyError> {
+    while alarm.poll(cx).is_ready() {
+        let (stage, uploaded) = body.progress();
+        let since = moved.max(uploaded);
+        let now = backend.clock().monotonic();
+        let left = since.saturating_add(backend.idle_timeout()).saturating_sub(now);
+        if left.is_zero() {
+            // A backend that waits for a client's upload is not the one that is late.
+            if stage != Stage::Starving {
+                backend.counters().failed(Fault::Timeout);
+            }
+            return Poll::Ready(BodyError::Stalled);
+        }
+        alarm.wake_after(backend.clock(), now, left);
+    }
+    Poll::Pending
 }
 
 impl Body for UpstreamBody {
@@ -194,15 +219,16 @@ impl Body for UpstreamBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let stream = match &mut self.0 {
-            State::Streaming(stream) => stream,
+        let step = match &mut self.0 {
+            State::Streaming(stream) => ready!(stream.poll(cx)),
+            State::Shared(download) => ready!(download.poll(cx)),
             State::Whole(bytes) if !bytes.is_empty() => {
                 return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes)))));
             }
             State::Whole(_) | State::Ended => return Poll::Ready(None),
             State::Failed(error) => return Poll::Ready(Some(Err(*error))),
         };
-        let frame = match std::task::ready!(stream.poll(cx)) {
+        let frame = match step {
             Step::Data(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
             Step::Last(frame) => Some(Ok(frame)),
             Step::End => None,
@@ -225,7 +251,7 @@ impl Body for UpstreamBody {
         match &self.0 {
             State::Whole(bytes) => bytes.is_empty(),
             State::Ended => true,
-            State::Streaming(_) | State::Failed(_) => false,
+            State::Streaming(_) | State::Shared(_) | State::Failed(_) => false,
         }
     }
 
@@ -237,6 +263,7 @@ impl Body for UpstreamBody {
                 Coding::Length(left) => SizeHint::with_exact(left),
                 Coding::Chunks(_) | Coding::UntilClose => SizeHint::default(),
             },
+            State::Shared(download) => download.size_hint(),
             State::Failed(_) => SizeHint::default(),
         }
     }

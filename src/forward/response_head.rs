@@ -44,6 +44,17 @@ impl Head {
         Self::parse(&input.split_to(end).freeze()).map(Some)
     }
 
+    /// The head of an answer by HTTP/2.
+    ///
+    /// # Errors
+    /// `Protocol` if it has more fields than any answer needs.
+    pub(super) fn of_http2(status: StatusCode, headers: HeaderMap) -> Result<Self, Fault> {
+        if headers.len() > MOST_FIELDS {
+            return Err(Fault::Protocol);
+        }
+        Ok(Self { status, headers, keeps_alive: true, is_old: false })
+    }
+
     /// Whether another answer follows (RFC 9110 §15.2).
     pub(super) fn is_interim(&self) -> bool {
         self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS
@@ -142,7 +153,7 @@ fn one_length(status: StatusCode, headers: &mut HeaderMap) -> Result<Option<u64>
 }
 
 /// The most bytes that a head may have.
-const MOST_BYTES: usize = 64 << 10;
+pub(super) const MOST_BYTES: usize = 64 << 10;
 const MOST_FIELDS: usize = 100;
 /// The fields that an answer gets on its way through.
 const ADDED: usize = 6;

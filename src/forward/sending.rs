@@ -6,9 +6,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 use super::request_body::{Framing, RequestBody};
+use super::socket::Socket;
 
 /// A request on its way out.
 #[derive(Debug)]
@@ -67,6 +67,11 @@ impl Sending {
         self.state = State::Sending;
     }
 
+    /// The head, as long as nothing was written.
+    pub(super) fn head(&self) -> Bytes {
+        self.front.clone()
+    }
+
     /// Whether all of the request was written.
     pub(super) fn is_done(&self) -> bool {
         self.state == State::Done
@@ -76,7 +81,7 @@ impl Sending {
     /// nothing.
     pub(super) fn poll(
         &mut self,
-        socket: &mut TcpStream,
+        socket: &mut Socket,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Broken>> {
         while !matches!(self.state, State::Done | State::Broken) {
@@ -103,14 +108,16 @@ impl Sending {
     /// Empties the buffers.
     fn poll_flush(
         &mut self,
-        socket: &mut TcpStream,
+        socket: &mut Socket,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Broken>> {
         loop {
             let slices = [&*self.front, &*self.piece, self.behind].map(IoSlice::new);
             let left: usize = slices.iter().map(|slice| slice.len()).sum();
             if left == 0 {
-                return Poll::Ready(Ok(()));
+                // TLS keeps what the socket did not take.
+                let flushed = ready!(Pin::new(&mut *socket).poll_flush(cx));
+                return Poll::Ready(flushed.map_err(|_| Broken::Socket));
             }
             let written = if left == self.front.len() {
                 ready!(Pin::new(&mut *socket).poll_write(cx, &self.front))
@@ -120,7 +127,7 @@ impl Sending {
             match written {
                 Ok(1..) if self.state == State::Untouched => self.state = State::Sending,
                 Ok(1..) => {}
-                Ok(0) | Err(_) if self.state == State::Untouched => {
+                Ok(0) | Err(_) if self.state == State::Untouched && socket.fails_whole() => {
                     return Poll::Ready(Err(Broken::Unsent));
                 }
                 Ok(0) | Err(_) => return Poll::Ready(Err(Broken::Socket)),

@@ -4,17 +4,19 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use prometheus::IntGauge;
+use tokio::sync::Notify;
 
 use super::breaker::Gate;
 use super::eject::Outlier;
 use super::resolve::Names;
-use crate::config;
+use crate::config::{self, TargetAddress};
 use crate::record::metrics::Metrics;
 
 /// One server.
 #[derive(Debug)]
 pub(super) struct Target {
-    /// `host:port`.
+    pub(super) address: TargetAddress,
+    /// `host:port`, or `unix:` and a path.
     pub(super) label: String,
     pub(super) names: Names,
     pub(super) gate: Gate,
@@ -28,6 +30,8 @@ pub(super) struct Target {
     avoided: AtomicU64,
     /// Since when it is new or back: nanoseconds on the monotonic clock; 0 was always there.
     since: AtomicU64,
+    /// Tells those who wait for a place on a shared connection that there may be one.
+    pub(super) lane_freed: Notify,
     up: IntGauge,
 }
 
@@ -59,13 +63,12 @@ impl Target {
         most: usize,
         metrics: &Metrics,
     ) -> Self {
-        let (host, port) = (&target.host, target.port);
-        let v6 = host.contains(':');
-        let label = if v6 { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let label = target.address.label();
         let up = metrics.upstream_up.with_label_values(&[upstream, &label]);
         up.set(1);
         Self {
-            names: Names::new(host, port),
+            names: Names::of(&target.address),
+            address: target.address.clone(),
             gate: Gate::new(most),
             outlier: Outlier::default(),
             in_flight: AtomicUsize::new(0),
@@ -73,6 +76,7 @@ impl Target {
             troubles: AtomicU8::new(0),
             avoided: AtomicU64::new(0),
             since: AtomicU64::new(0),
+            lane_freed: Notify::new(),
             label,
             up,
         }
@@ -134,6 +138,14 @@ impl Target {
         self.troubles.load(Ordering::Relaxed) & trouble as u8 != 0
     }
 
+    /// The `Host` of a request that is the gateway's own.
+    pub(super) fn own_host(&self) -> &str {
+        match self.address {
+            TargetAddress::Tcp { .. } => &self.label,
+            TargetAddress::Unix(_) => "localhost",
+        }
+    }
+
     /// The requests under way.
     pub(super) fn load(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
@@ -169,7 +181,8 @@ mod tests {
     use super::*;
 
     fn target() -> Target {
-        let settings = config::UpstreamTarget { host: "127.0.0.1".into(), port: 80, weight: 10 };
+        let address = TargetAddress::Tcp { host: "127.0.0.1".into(), port: 80, tls: false };
+        let settings = config::UpstreamTarget { address, weight: 10 };
         Target::new("main", &settings, 1, &Metrics::default())
     }
 

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
@@ -12,13 +11,17 @@ use super::breaker::{Bounds, Full};
 use super::connection::Connection;
 use super::counters::Counters;
 use super::exchange::Fault;
+use super::health;
+use super::http2::Lane;
 use super::pool::Shard;
 use super::resolve::{self, Resolver};
 use super::retry::Retries;
+use super::socket::Socket;
 use super::target::{Target, Trouble};
-use super::{connect, health};
+use super::tls::Handshakes;
 use crate::clock::Clock;
-use crate::config;
+use crate::config::{self, Problems, Protocol};
+use crate::listen::Refreshed;
 use crate::record::metrics::Metrics;
 use crate::rejection::Rejection;
 use crate::worker;
@@ -43,22 +46,31 @@ pub struct Upstream {
 
 impl Upstream {
     /// An upstream without connections.
-    #[must_use]
-    pub fn new(config: &config::Upstream, clock: &Clock, metrics: &Metrics) -> Self {
+    ///
+    /// # Errors
+    /// E080 or E088 for a file of `tls` that cannot be used, at its place.
+    pub fn new(
+        config: &config::Upstream,
+        clock: &Clock,
+        metrics: &Metrics,
+    ) -> Result<Self, Problems> {
         Self::following(config, clock, metrics, &Resolver::default(), None)
     }
 
     /// An upstream that knows of its targets what `previous` knew, whose place it takes at a reload.
     /// Its own connections are new. Targets that `previous` did not have start slowly.
-    #[must_use]
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
     pub fn following(
         config: &config::Upstream,
         clock: &Clock,
         metrics: &Metrics,
         resolver: &Resolver,
         previous: Option<&Self>,
-    ) -> Self {
-        let backend = Arc::new(Backend::new(config, clock, metrics, resolver));
+    ) -> Result<Self, Problems> {
+        let handshakes = Handshakes::of(config)?;
+        let backend = Arc::new(Backend::new(config, handshakes, clock, metrics, resolver));
         if let Some(previous) = previous {
             backend.inherit(&previous.backend, config.resilience.health.is_some());
         }
@@ -66,7 +78,7 @@ impl Upstream {
             (0..worker::count()).map(|index| Arc::new(Shard::new(&backend, index))).collect();
         backend.shards.get_or_init(|| shards.iter().map(Arc::downgrade).collect());
         let (name, tasks) = (Arc::from(&**config.name), OnceLock::new());
-        Self { name, config: config.clone(), backend, shards, tasks }
+        Ok(Self { name, config: config.clone(), backend, shards, tasks })
     }
 
     /// Starts health checks and the resolving of names in the background, on the runtime of the
@@ -107,6 +119,11 @@ impl Upstream {
     /// The targets, as `host:port`.
     pub fn targets(&self) -> impl Iterator<Item = &str> {
         self.backend.targets.iter().map(|target| &*target.label)
+    }
+
+    /// Looks at the files of `tls` again; `None` if nothing has changed. Reads files.
+    pub(crate) fn refresh_tls(&self) -> Option<Refreshed> {
+        self.backend.handshakes.as_ref()?.refresh()
     }
 
     /// Makes no new series from now on: the upstream is gone from the configuration, and serves
@@ -152,6 +169,10 @@ pub(super) struct Backend {
     connect_timeout: Duration,
     response_timeout: Duration,
     idle_timeout: Duration,
+    protocol: Protocol,
+    may_speak_http2: bool,
+    /// `None` without `https` targets.
+    handshakes: Option<Handshakes>,
     slow_start: Duration,
     /// While less than this percentage is up, health checks do not count.
     panic: u32,
@@ -170,6 +191,7 @@ pub(super) struct Backend {
 impl Backend {
     fn new(
         config: &config::Upstream,
+        handshakes: Option<Handshakes>,
         clock: &Clock,
         metrics: &Metrics,
         resolver: &Resolver,
@@ -184,6 +206,9 @@ impl Backend {
             response_timeout: config.response_timeout,
             // None at all would close each connection before its first request.
             idle_timeout: config.idle_timeout.max(Duration::from_millis(1)),
+            protocol: config.protocol,
+            may_speak_http2: config.may_speak_http2(),
+            handshakes,
             slow_start: resilience.slow_start,
             panic: resilience.health.as_ref().map_or(0, |health| health.panic),
             ejection: resilience.ejection.filter(|_| config.targets.len() > 1),
@@ -263,6 +288,10 @@ impl Backend {
         &self.bounds
     }
 
+    pub(super) fn handshakes(&self) -> Option<&Handshakes> {
+        self.handshakes.as_ref()
+    }
+
     pub(super) fn ejecting(&self) -> MutexGuard<'_, ()> {
         self.ejecting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -275,8 +304,16 @@ impl Backend {
 
     /// A connection to the target that rests with any thread.
     pub(super) fn resting(&self, target: usize) -> Option<Connection> {
-        let shards = self.shards.get()?.iter().filter_map(Weak::upgrade);
-        shards.into_iter().find_map(|shard| shard.take(target))
+        self.shards().find_map(|shard| shard.take(target))
+    }
+
+    /// A place on a shared connection to the target, of any thread.
+    pub(super) fn lane(&self, target: usize) -> Option<Lane> {
+        self.shards().find_map(|shard| shard.lines.as_ref()?.take(target))
+    }
+
+    fn shards(&self) -> impl Iterator<Item = Arc<Shard>> {
+        self.shards.get().into_iter().flatten().filter_map(Weak::upgrade)
     }
 
     /// The refusal of a request that a bound of this upstream stops.
@@ -285,8 +322,23 @@ impl Backend {
         Rejection::UpstreamOverloaded { upstream: Arc::clone(&self.name), setting }
     }
 
-    /// Opens a socket to the target and remembers how that went.
-    pub(super) async fn connect(&self, target: usize) -> Result<TcpStream, Fault> {
+    /// Whether HTTP/2 can be what is spoken to some target.
+    pub(super) fn may_speak_http2(&self) -> bool {
+        self.may_speak_http2
+    }
+
+    /// Whether HTTP/2 is what is spoken on a socket of [`connect`](Self::connect).
+    pub(super) fn speaks_http2(&self, socket: &Socket) -> bool {
+        match self.protocol {
+            Protocol::Http1 => false,
+            Protocol::Http2 => true,
+            Protocol::Auto => socket.agreed_on_http2(),
+        }
+    }
+
+    /// Opens a socket to the target, with TLS and a unix socket where it says so, and remembers
+    /// how that went.
+    pub(super) async fn connect(&self, target: usize) -> Result<Socket, Fault> {
         let opened = timeout(self.connect_timeout, self.open(target)).await;
         let opened = opened.unwrap_or(Err(Fault::Timeout));
         let (target, now) = (&self.targets[target], self.clock.monotonic());
@@ -298,11 +350,6 @@ impl Backend {
             target.mark(Trouble::Unreachable, opened.is_err(), now);
         }
         opened
-    }
-
-    async fn open(&self, target: usize) -> Result<TcpStream, Fault> {
-        let addresses = self.addresses(target).await?;
-        connect::open(&addresses, self.connect_timeout).await
     }
 }
 

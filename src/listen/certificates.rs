@@ -186,25 +186,31 @@ impl Entry {
 }
 
 /// What stands in the two files.
-struct Text {
-    cert: Vec<u8>,
-    key: Vec<u8>,
+pub(crate) struct Text {
+    pub(crate) cert: Vec<u8>,
+    pub(crate) key: Vec<u8>,
 }
 
 impl Text {
-    fn read(files: &TlsPair) -> Result<Self, Fault> {
+    pub(crate) fn read(files: &TlsPair) -> Result<Self, Fault> {
         let cert = fs::read(&*files.cert).map_err(|error| Fault::cert(error.to_string()))?;
         let key = fs::read(&*files.key).map_err(|error| Fault::key(error.to_string()))?;
         Ok(Self { cert, key })
     }
 
-    fn hash(&self) -> Vec<u8> {
-        let mut hash = digest::Context::new(&digest::SHA256);
-        hash.update(&self.cert.len().to_be_bytes());
-        hash.update(&self.cert);
-        hash.update(&self.key);
-        hash.finish().as_ref().to_vec()
+    pub(crate) fn hash(&self) -> Vec<u8> {
+        digest_of(&[&self.cert, &self.key])
     }
+}
+
+/// A hash by which texts are known again.
+pub(crate) fn digest_of(texts: &[&[u8]]) -> Vec<u8> {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    for text in texts {
+        hash.update(&text.len().to_be_bytes());
+        hash.update(text);
+    }
+    hash.finish().as_ref().to_vec()
 }
 
 /// A certificate chain and its key, ready to be used.
@@ -219,24 +225,29 @@ struct Pair {
 
 impl Pair {
     fn parse(cert: &[u8], key: &[u8]) -> Result<Self, Fault> {
-        let chain = CertificateDer::pem_slice_iter(cert)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| Fault::cert(error.to_string()))?;
-        let Some(leaf) = chain.first() else {
-            return Err(Fault::cert("there is no certificate in it".to_owned()));
-        };
-        let (names, expires) = read_leaf(leaf)?;
-        // The error of a key that does not parse may quote it.
-        let key = PrivateKeyDer::from_pem_slice(key)
-            .map_err(|_| Fault::key("there is no private key in it".to_owned()))?;
-        let key = CertifiedKey::from_der(chain, key, &provider::default_provider())
-            .map_err(|error| Fault::of_pair(&error))?;
+        let key = certified(cert, key)?;
+        let (names, expires) = read_leaf(&key.cert[0])?;
         Ok(Self { key: Arc::new(key), names, expires })
     }
 
     fn name(&self) -> &str {
         self.names.first().map_or("default", String::as_str)
     }
+}
+
+/// A PEM chain and its PEM key, which fit each other. The chain has a certificate.
+pub(crate) fn certified(cert: &[u8], key: &[u8]) -> Result<CertifiedKey, Fault> {
+    let chain = CertificateDer::pem_slice_iter(cert)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Fault::cert(error.to_string()))?;
+    if chain.is_empty() {
+        return Err(Fault::cert("there is no certificate in it".to_owned()));
+    }
+    // The error of a key that does not parse may quote it.
+    let key = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|_| Fault::key("there is no private key in it".to_owned()))?;
+    CertifiedKey::from_der(chain, key, &provider::default_provider())
+        .map_err(|error| Fault::of_pair(&error))
 }
 
 fn read_leaf(leaf: &CertificateDer<'_>) -> Result<(Vec<String>, i64), Fault> {
@@ -251,9 +262,10 @@ fn read_leaf(leaf: &CertificateDer<'_>) -> Result<(Vec<String>, i64), Fault> {
 }
 
 /// Why a pair cannot be used, and which of its files is to blame.
-struct Fault {
+#[derive(Clone)]
+pub(crate) struct Fault {
     blames_key: bool,
-    why: String,
+    pub(crate) why: String,
 }
 
 impl Fault {
@@ -272,7 +284,7 @@ impl Fault {
         Self::key(format!("it cannot be used: {error}"))
     }
 
-    fn problem(self, files: &TlsPair) -> Problem {
+    pub(crate) fn problem(self, files: &TlsPair) -> Problem {
         let (file, what) = match self.blames_key {
             true => (&files.key, "key"),
             false => (&files.cert, "certificate"),

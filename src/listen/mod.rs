@@ -28,6 +28,7 @@ mod workers;
 
 pub use bind::{ListenError, Place};
 pub use certificates::{Certificates, Refreshed};
+pub(crate) use certificates::{Fault as PairFault, Text as PairText, certified, digest_of};
 pub use inherited::Inherited;
 pub(crate) use pulse::Pulse;
 pub use received::{BrokeOff, Received};

@@ -40,7 +40,7 @@ impl Policy {
             config,
             sources,
             shared,
-            upstreams: upstreams(config, previous, shared),
+            upstreams: upstreams(config, previous, shared)?,
             named_rules: digest_of_rules(config),
             cors: config.cors.as_ref().map(|cors| Arc::new(Cors::new(cors))),
             old_limits: previous.map(Policy::limits_by_name).unwrap_or_default(),
@@ -135,19 +135,33 @@ fn forget_new(written: &[config::Issuer], previous: Option<&Policy>, metrics: &M
     metrics.forget("issuer", &names.difference(&old).copied().collect());
 }
 
-fn upstreams(config: &Config, previous: Option<&Policy>, shared: &Shared) -> Vec<Arc<Upstream>> {
-    let upstream = |written: &config::Upstream| {
+fn upstreams(
+    config: &Config,
+    previous: Option<&Policy>,
+    shared: &Shared,
+) -> Result<Vec<Arc<Upstream>>, Problems> {
+    let mut problems = Problems::default();
+    let mut upstreams = Vec::new();
+    for written in &config.upstreams {
         let same = |upstream: &&Arc<Upstream>| upstream.is_made_from(written);
-        match previous.and_then(|policy| policy.upstreams.iter().find(same)) {
-            Some(upstream) => Arc::clone(upstream),
-            None => Arc::new(follow(written, previous, shared)),
+        if let Some(upstream) = previous.and_then(|policy| policy.upstreams.iter().find(same)) {
+            upstreams.push(Arc::clone(upstream));
+            continue;
         }
-    };
-    config.upstreams.iter().map(upstream).collect()
+        match follow(written, previous, shared) {
+            Ok(upstream) => upstreams.push(Arc::new(upstream)),
+            Err(found) => problems.0.extend(found.0),
+        }
+    }
+    if problems.has_errors() { Err(problems) } else { Ok(upstreams) }
 }
 
 /// What is known of the targets of an upstream whose settings changed is kept.
-fn follow(written: &config::Upstream, previous: Option<&Policy>, shared: &Shared) -> Upstream {
+fn follow(
+    written: &config::Upstream,
+    previous: Option<&Policy>,
+    shared: &Shared,
+) -> Result<Upstream, Problems> {
     let mut upstreams = previous.iter().flat_map(|policy| &policy.upstreams);
     let old = upstreams.find(|upstream| **upstream.name() == **written.name);
     let Shared { clock, metrics, resolver, .. } = shared;

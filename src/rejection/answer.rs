@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::config::{ErrorDetail, Errors};
 
-use super::{Exceeded, Reason, Rejection, Unmet};
+use super::{Exceeded, Reason, Rejection, Unmet, grpc};
 
 /// Turns refusals into responses, as `errors:` says.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct Asked<'r> {
     pub request_id: &'r str,
     /// Method and canonical path, if they could be read.
     pub operation: Option<(&'r Method, &'r str)>,
+    /// Whether it was a gRPC call, whose clients read no problem bodies.
+    pub grpc: bool,
 }
 
 /// A problem body (RFC 9457 §3), with the members of interface §3.
@@ -86,6 +88,10 @@ impl Answers {
         if let Some((policy, state)) = rejection.exceeded().and_then(|e| e.fields.as_ref()) {
             headers.insert(RATELIMIT_POLICY, policy.clone());
             headers.insert(RATELIMIT, state.clone());
+        }
+        if asked.grpc {
+            let detail = self.detail(rejection, shown, asked);
+            return grpc::dress(response, detail.as_deref().unwrap_or(phrase(rejection.status())));
         }
         response
     }
@@ -207,7 +213,8 @@ mod tests {
         let errors = Errors { detail, docs: Some("https://docs.example.com/errors".into()) };
         let answers = Answers::new(&errors, Some("https://api.example.com"));
         let operation = Some((&Method::DELETE, "/orders/42"));
-        let response = answers.answer(rejection, Asked { request_id: "01K3F9", operation });
+        let response =
+            answers.answer(rejection, Asked { request_id: "01K3F9", operation, grpc: false });
         let body = serde_json::from_slice(response.body()).unwrap();
         (response, body)
     }

@@ -10,25 +10,42 @@ use tokio::task::JoinHandle;
 
 use super::running::Running;
 use crate::listen::{Certificates, Refreshed};
+use crate::policy::Policy;
 
 /// Starts the work on the caller's runtime; it ends with the running.
 pub(super) fn start(running: &Arc<Running>) -> JoinHandle<()> {
     let running = Arc::downgrade(running);
     tokio::spawn(async move {
-        while let Some(certificates) = certificates(&running) {
+        while let Some(files) = Files::of(&running) {
             tokio::time::sleep(EVERY).await;
-            let read = tokio::task::spawn_blocking(move || certificates.refresh());
-            let events = read.await.unwrap_or_default();
-            if let Some(running) = running.upgrade() {
+            let events = tokio::task::spawn_blocking(move || files.refresh()).await;
+            if let (Some(running), Ok(events)) = (running.upgrade(), events) {
                 report(&running, &events);
             }
         }
     })
 }
 
-fn certificates(running: &Weak<Running>) -> Option<Arc<Certificates>> {
-    let running = running.upgrade().filter(|running| !running.has_own_certificate)?;
-    running.certificates.clone()
+/// What is made from files: the listeners' certificates, and what backends are known by.
+struct Files {
+    certificates: Option<Arc<Certificates>>,
+    policy: Arc<Policy>,
+}
+
+impl Files {
+    /// `None` when the running has ended.
+    fn of(running: &Weak<Running>) -> Option<Self> {
+        let running = running.upgrade()?;
+        let from_files = !running.has_own_certificate;
+        let certificates = running.certificates.clone().filter(|_| from_files);
+        Some(Self { certificates, policy: running.gateway.policy() })
+    }
+
+    fn refresh(&self) -> Vec<Refreshed> {
+        let own = self.certificates.iter().flat_map(|certificates| certificates.refresh());
+        let backends = self.policy.upstreams().iter();
+        own.chain(backends.filter_map(|upstream| upstream.refresh_tls())).collect()
+    }
 }
 
 fn report(running: &Running, events: &[Refreshed]) {

@@ -1,5 +1,6 @@
 //! A gateway between an issuer and a backend, all in this process on free ports.
 
+pub mod authority;
 pub mod backend;
 pub mod chaos;
 pub mod client;
@@ -11,6 +12,7 @@ pub mod issuer;
 pub mod keys;
 pub mod log;
 pub mod markdown;
+pub mod origin;
 pub mod process;
 pub mod raw;
 pub mod scrape;

@@ -72,6 +72,6 @@ mod tests {
         assert!(loaded.problems.0.is_empty(), "{}", loaded.problems.render(&loaded.sources, false));
         let config = loaded.config.unwrap();
         assert_eq!(config.issuers[0].url.value, "http://127.0.0.1:1");
-        assert_eq!(config.upstreams[0].targets[0].value.port, 2);
+        assert_eq!(config.upstreams[0].targets[0].address.label(), "127.0.0.1:2");
     }
 }

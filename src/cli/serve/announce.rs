@@ -73,7 +73,7 @@ impl Announcer {
     fn targets(&self, name: &str) -> String {
         let upstream = self.upstreams.iter().find(|upstream| upstream.name.value == name);
         let targets = upstream.iter().flat_map(|upstream| &upstream.targets);
-        let urls = targets.map(|target| format!("http://{}:{}", target.host, target.port));
+        let urls = targets.map(|target| target.address.url());
         urls.collect::<Vec<_>>().join(" ")
     }
 }

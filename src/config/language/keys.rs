@@ -18,7 +18,8 @@ const DURATION: Kind = Kind::Form(r"[0-9]+(ms|s|m|h|d)", "a duration such as 30s
 const RATE: Kind = Kind::Form(r"[0-9]+/(s|min|h|day)", "a rate such as 60/min");
 const SHARE: Kind = Kind::Form(r"[0-9]+(\.[0-9]+)?%", "a share such as 5%");
 const URL: Kind = Kind::Form(r"https?://.+", "an absolute URL");
-const TARGET: Kind = Kind::Form(r"http://[^/]+/?", "http://host:port");
+const TARGET: Kind =
+    Kind::Form(r"(https?://[^/]+/?|unix:/.+)", "http://host:port, https://host:port or unix:/path");
 const NETWORK: Kind = Kind::Form(r"unix|[0-9A-Fa-f:.]+(/[0-9]+)?", "a network such as 10.0.0.0/8");
 const ADDRESS: Kind = Kind::Form(
     r".+:[0-9]+|unix:/.+|systemd:.+",
@@ -54,6 +55,7 @@ pub(crate) static SECTIONS: &[&Section] = &[
     &ISSUER,
     &UPSTREAM,
     &WEIGHTED,
+    &UPSTREAM_TLS,
     &TIMEOUT,
     &HEALTH,
     &EJECTION,
@@ -402,7 +404,7 @@ pub(crate) static UPSTREAM: Section = Section {
             key(
                 "targets",
                 Kind::Some(&TARGET_OR_WEIGHTED),
-                "The servers, as http://host:port, or with a weight.",
+                "The servers, as http://host:port, https://host:port or unix:/path, or with a weight.",
             ),
             key("timeout", Kind::One(&TIMEOUT), "How long to wait for it."),
             key("health", Kind::One(&HEALTH), "Asks each target now and then how it is."),
@@ -425,7 +427,12 @@ pub(crate) static UPSTREAM: Section = Section {
                 Kind::Count,
                 "Requests that wait for one of these bounds. Default 1000.",
             ),
-            later("tls", "TLS to the backend."),
+            key(
+                "protocol",
+                Kind::Word(&["http1", "h2", "auto"]),
+                "What is spoken to it: HTTP/1.1 (default), HTTP/2 alone, or over TLS what it prefers.",
+            ),
+            key("tls", Kind::One(&UPSTREAM_TLS), "How its https servers are known."),
         ],
     )
 };
@@ -437,7 +444,7 @@ pub(crate) static WEIGHTED: Section = Section {
         "targets",
         "One server of an upstream.",
         &[
-            key("url", TARGET, "http://host:port."),
+            key("url", TARGET, "http://host:port, https://host:port or unix:/path."),
             key("weight", Kind::Count, "Its share, beside the other targets' weights. Default 1."),
         ],
     )
@@ -491,6 +498,31 @@ pub(crate) static RETRY: Section = mapping(
             "budget",
             WHOLE_SHARE,
             "How many retries there may be for the requests of the last ten seconds. Default 20%.",
+        ),
+    ],
+);
+
+/// `tls:` of an upstream.
+pub(crate) static UPSTREAM_TLS: Section = mapping(
+    "upstream tls",
+    "How https servers are known, and the gateway to them.",
+    &[
+        key(
+            "ca",
+            Kind::Text,
+            "The PEM file of the authorities that are trusted. Default: the system's.",
+        ),
+        key("cert", Kind::Text, "The PEM file of the certificate chain that the gateway shows."),
+        key("key", Kind::Text, "The PEM file of its private key."),
+        key(
+            "server_name",
+            Kind::Text,
+            "The name that must be in the servers' certificates. Default: the target's host.",
+        ),
+        key(
+            "insecure_skip_verify",
+            Kind::Switch,
+            "Whether any certificate is believed: for tests only. Default false.",
         ),
     ],
 );

@@ -14,7 +14,8 @@ async fn a_backend_that_cannot_be_connected_to_is_unreachable() {
     assert_eq!((sender.errors("refused"), sender.errors("no_healthy")), (2, 1));
 
     let mut unknown = settings(&[80]);
-    unknown.targets[0].value.host = "does-not-exist.invalid".into();
+    unknown.targets[0].value.address =
+        TargetAddress::Tcp { host: "does-not-exist.invalid".into(), port: 1, tls: false };
     let sender = Sender::with(&unknown);
     assert!(matches!(sender.refused().await, Rejection::UpstreamUnreachable(_)));
     assert_eq!(sender.errors("dns"), 1);

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use super::request_body::Source;
 use super::{BodyError, Forwarded, Origin, Outgoing, Scrub, Upstream, UpstreamBody, prepare};
 use crate::clock::Clock;
-use crate::config::{self, Located, Place, UpstreamTarget};
+use crate::config::{self, Located, Place, TargetAddress, UpstreamTarget};
 use crate::record::metrics::Metrics;
 use crate::rejection::Rejection;
 
@@ -256,7 +256,7 @@ impl Sender {
 
     fn with(settings: &config::Upstream) -> Self {
         let (clock, metrics) = (Clock::default(), Metrics::default());
-        let upstream = Arc::new(Upstream::new(settings, &clock, &metrics));
+        let upstream = Arc::new(Upstream::new(settings, &clock, &metrics).unwrap());
         Self { upstream, metrics, clock, scrub: Scrub::new(&[HeaderName::from_static("x-user")]) }
     }
 
@@ -320,8 +320,10 @@ impl Sender {
 }
 
 fn settings(ports: &[u16]) -> config::Upstream {
-    let target =
-        |port: &u16| located(UpstreamTarget { host: "127.0.0.1".into(), port: *port, weight: 1 });
+    let target = |port: &u16| {
+        let address = TargetAddress::Tcp { host: "127.0.0.1".into(), port: *port, tls: false };
+        located(UpstreamTarget { address, weight: 1 })
+    };
     config::Upstream {
         name: located("main".into()),
         targets: ports.iter().map(target).collect(),
@@ -329,6 +331,8 @@ fn settings(ports: &[u16]) -> config::Upstream {
         response_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(10),
         resilience: config::Resilience::default(),
+        protocol: config::Protocol::default(),
+        tls: config::UpstreamTls::default(),
     }
 }
 
