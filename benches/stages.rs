@@ -178,6 +178,7 @@ impl Bench {
                 scrub: self.policy.scrub(),
                 keep_authorization: false,
                 timeout: None,
+                upgrade: None,
                 body_limit: 1 << 20,
                 request_id: http::HeaderValue::from_static("01K3F9ZZZZZZZZZZZZZZZZZZZZ"),
             };
