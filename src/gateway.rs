@@ -6,6 +6,7 @@ mod unread;
 pub use body::Body;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -96,9 +97,13 @@ impl Gateway {
     }
 
     /// Answers one request. Never fails: a refusal is a response. Leaves exactly one record.
-    pub async fn handle(&self, peer: &Peer, request: Request<Received>) -> Response<Body> {
+    pub async fn handle(
+        &self,
+        peer: &Peer,
+        head: Box<request::Parts>,
+        body: Received,
+    ) -> Response<Body> {
         let policy = self.policy.load_full();
-        let (head, body) = request.into_parts();
         let mut record = Record::start(&self.sink, peer, &head);
         let body = Unread::new(body);
         let result = self.process(&policy, peer, &head, body, &mut record).await;
@@ -135,7 +140,8 @@ impl Gateway {
         let target = Target::of(&head.method, &head.uri, head.version, &head.headers)?;
         record.target = Some(target.clone());
         if let Some(doors) = policy.logouts.at(target.path()) {
-            let answer = doors.answer(head, body.read(), origin.client, now).await?;
+            // Boxed, for it is seldom: what a future holds is part of every connection.
+            let answer = Box::pin(doors.answer(head, body.read(), origin.client, now)).await?;
             return Ok(answer.map(Body::whole));
         }
         let route = policy.locate(&target).inspect(|route| record.matched(route));
@@ -143,12 +149,12 @@ impl Gateway {
             return Ok(answer.map(Body::whole));
         }
         let found = route?.access(&head.method)?;
-        let permit = admit(policy, found, head, &target, origin, now, record).await?;
+        let permit = pin!(admit(policy, found, head, &target, origin, now, record)).await?;
         let plan = policy.plan_of(permit.caller());
         let quota = permit.spend(plan, origin.client)?;
         record.spent(plan.map(|plan| plan.name()), quota.remaining());
-        let mut response =
-            permit.forward(policy, &target, origin, head, body.read(), record).await?;
+        let forward = pin!(permit.forward(policy, &target, origin, head, body.read(), record));
+        let mut response = forward.await?;
         quota.annotate(response.headers_mut());
         Ok(response.map(Body::upstream))
     }
@@ -196,7 +202,7 @@ async fn admit<'p>(
     now: Now,
     record: &mut Record,
 ) -> Result<Permit<'p>, Rejection> {
-    let admitted = match identify(policy, found, head, target, now).await {
+    let admitted = match pin!(identify(policy, found, head, target, now)).await {
         Ok(caller) => {
             record.identity = caller.identity().cloned();
             let plan = policy.plan_of(&caller).map(|plan| plan.name());
@@ -221,7 +227,7 @@ async fn identify(
 ) -> Result<Caller, Rejection> {
     let scrutiny = found.route().scrutiny;
     let authenticator = policy.authenticator();
-    let identify = authenticator.identify_with(scrutiny, &head.headers, target.query(), now);
+    let identify = pin!(authenticator.identify_with(scrutiny, &head.headers, target.query(), now));
     match found.access() {
         Access::Open => Ok(Caller::Anonymous),
         Access::Restricted(_) => identify.await,

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, request};
 use http_body_util::Full;
 use serde::{Deserialize, Serialize};
 
@@ -147,7 +147,13 @@ impl<O> Clone for Admin<O> {
 impl<O: Operations> Service for Admin<O> {
     type Body = Full<Bytes>;
 
-    async fn answer(&self, peer: &Peer, request: Request<Received>) -> Response<Self::Body> {
+    async fn answer(
+        &self,
+        peer: &Peer,
+        head: Box<request::Parts>,
+        body: Received,
+    ) -> Response<Self::Body> {
+        let request = Request::from_parts(*head, body);
         if revocations::is_path(request.uri().path()) {
             let from = Caller { address: peer.address.ip(), is_exposed: self.is_exposed };
             return revocations::answer(&*self.operations, from, request).await;

@@ -30,7 +30,7 @@ pub(super) struct Gate {
 #[derive(Debug)]
 pub(super) enum Turn {
     /// A connection that another request is done with.
-    Connection(Connection),
+    Connection(Box<Connection>),
     /// A place to open one.
     Place(Place),
 }

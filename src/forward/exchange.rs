@@ -17,7 +17,7 @@ use super::connection::Connection;
 use super::http2::{self, Way};
 use super::pool::Shard;
 use super::request_body::Stage;
-use super::response_body::{Stream, UpstreamBody};
+use super::response_body::{Stream, UpstreamBody, whole};
 use super::response_head::{Coding, Head};
 use super::sending::{Broken, Sending};
 use super::tls::TlsFault;
@@ -127,7 +127,7 @@ pub(super) struct Answer {
 
 /// Where the rest of an answer comes from.
 pub(super) enum Rest {
-    Http1(Connection),
+    Http1(Box<Connection>),
     Http2(Box<http2::Rest>),
 }
 
@@ -180,7 +180,8 @@ impl Call<'_> {
         if let Some(way) = resting.then(|| self.shard.way(target)).flatten() {
             return self.travel(way, true, self.began).await;
         }
-        let (way, used) = self.shard.open(target).await?;
+        // Boxed, as all that is seldom: what a future holds is moved and kept with each request.
+        let (way, used) = Box::pin(self.shard.open(target)).await?;
         self.travel(way, used, self.now()).await.map_err(|missed| match missed {
             // It accepts connections and closes them at once.
             Miss::Stale if !used => Miss::Down(Fault::Reset),
@@ -196,7 +197,7 @@ impl Call<'_> {
     async fn travel(&mut self, way: Way, used: bool, started: Duration) -> Result<Answer, Miss> {
         match way {
             Way::Http1(connection) => self.exchange(connection, used, started).await,
-            Way::Http2(lane) => self.exchange_http2(lane, used, started).await,
+            Way::Http2(lane) => Box::pin(self.exchange_http2(lane, used, started)).await,
         }
     }
 
@@ -204,7 +205,7 @@ impl Call<'_> {
     /// may take.
     async fn exchange(
         &mut self,
-        mut connection: Connection,
+        mut connection: Box<Connection>,
         used: bool,
         started: Duration,
     ) -> Result<Answer, Miss> {
@@ -301,24 +302,33 @@ impl Call<'_> {
         let took = answered.saturating_sub(started);
         self.shard.backend.counters().answered(head.status, took.as_secs_f64());
         let nominated = hop::strip_response(&mut head.headers);
-        let shard = Arc::clone(self.shard);
         let (target, body) = match rest {
-            Rest::Http1(connection) => {
-                let target = shard.label(connection.target);
-                let stream = Stream {
-                    connection,
-                    reusable: head.keeps_alive && coding != Coding::UntilClose,
-                    coding,
-                    sending: self.sending,
-                    shard,
-                    _occupied: occupied,
-                    nominated,
-                    moved: answered,
+            Rest::Http1(mut connection) => {
+                let target = self.shard.label(connection.target);
+                let reusable = head.keeps_alive && coding != Coding::UntilClose;
+                let body = match whole(&mut connection.input, coding) {
+                    Some(body) => {
+                        // Whoever sends an empty body on may never poll it.
+                        if reusable && self.sending.is_done() {
+                            self.shard.give(connection, answered);
+                        }
+                        UpstreamBody::whole(body)
+                    }
+                    None => UpstreamBody::streaming(Stream {
+                        connection,
+                        reusable,
+                        coding,
+                        sending: self.sending,
+                        shard: Arc::clone(self.shard),
+                        _occupied: occupied,
+                        nominated,
+                        moved: answered,
+                    }),
                 };
-                (target, UpstreamBody::new(stream))
+                (target, body)
             }
             Rest::Http2(rest) => {
-                let target = shard.label(rest.target());
+                let (target, shard) = (self.shard.label(rest.target()), Arc::clone(self.shard));
                 let download = rest.download(coding, self.sending.body, shard, answered, occupied);
                 (target, UpstreamBody::shared(download))
             }

@@ -31,7 +31,8 @@ pub(super) struct Shard {
 #[derive(Debug)]
 struct Idle {
     /// By target, the one used last on top.
-    stacks: Box<[Vec<Connection>]>,
+    #[expect(clippy::vec_box, reason = "a connection goes from hand to hand without being copied")]
+    stacks: Box<[Vec<Box<Connection>>]>,
     /// Closes those that have rested too long, while there are any.
     sweeper: Option<AbortHandle>,
 }
@@ -66,7 +67,7 @@ impl Shard {
     }
 
     /// The connection to the target that was used last and still stands.
-    pub(super) fn take(&self, target: usize) -> Option<Connection> {
+    pub(super) fn take(&self, target: usize) -> Option<Box<Connection>> {
         let mut idle = self.idle();
         loop {
             // One that does not stand any more is dropped here, and closes.
@@ -86,7 +87,7 @@ impl Shard {
 
     /// Lets a connection rest on which both messages are complete. One on which the backend has
     /// said more than its answer is closed: whatever comes next on it is not to be believed.
-    pub(super) fn give(self: &Arc<Self>, mut connection: Connection, now: Duration) {
+    pub(super) fn give(self: &Arc<Self>, mut connection: Box<Connection>, now: Duration) {
         if !connection.input.is_empty() || !connection.is_current() {
             return;
         }
@@ -107,7 +108,7 @@ impl Shard {
     }
 
     /// Gives a connection to a request that waits for one, if there still is one.
-    fn pass_on(self: &Arc<Self>, connection: Connection, now: Duration) {
+    fn pass_on(self: &Arc<Self>, connection: Box<Connection>, now: Duration) {
         let gate = &self.backend.targets()[connection.target].gate;
         if let Some(Turn::Connection(connection)) = gate.pass_on(Turn::Connection(connection)) {
             self.give(connection, now);
@@ -126,7 +127,7 @@ impl Shard {
             Turn::Place(place) => {
                 let socket = self.backend.connect(target).await.map_err(Miss::Down)?;
                 let connection = Connection::new(target, socket, &self.backend, place);
-                Ok((Way::Http1(connection), false))
+                Ok((Way::Http1(Box::new(connection)), false))
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
 use super::alarm::Alarm;
@@ -42,7 +42,7 @@ enum State {
 /// A body that comes in pieces.
 #[derive(Debug)]
 pub(super) struct Stream {
-    pub(super) connection: Connection,
+    pub(super) connection: Box<Connection>,
     /// Whether another request may follow on the connection.
     pub(super) reusable: bool,
     pub(super) coding: Coding,
@@ -81,17 +81,13 @@ pub(super) enum Step {
 }
 
 impl UpstreamBody {
-    /// The body behind a head that has just come. What is complete gives its connection back at
-    /// once: whoever sends an empty body on may never poll it.
-    pub(super) fn new(mut stream: Stream) -> Self {
-        if let Coding::Length(length) = stream.coding
-            && let Ok(length) = usize::try_from(length)
-            && length <= stream.connection.input.len()
-        {
-            let bytes = stream.connection.input.split_to(length).freeze();
-            stream.end();
-            return Self(State::Whole(bytes));
-        }
+    /// A body of which all has come.
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Self(State::Whole(bytes))
+    }
+
+    /// A body of which not all has come.
+    pub(super) fn streaming(mut stream: Stream) -> Self {
         let backend = &stream.shard.backend;
         let (moved, limit) = (stream.moved, backend.idle_timeout());
         stream.connection.alarm.wake_after(backend.clock(), moved, limit);
@@ -102,6 +98,13 @@ impl UpstreamBody {
     pub(super) fn shared(download: Option<Box<Download>>) -> Self {
         Self(download.map_or(State::Ended, State::Shared))
     }
+}
+
+/// The body behind a head that has just come, if all of it is there.
+pub(super) fn whole(input: &mut BytesMut, coding: Coding) -> Option<Bytes> {
+    let Coding::Length(length) = coding else { return None };
+    let length = usize::try_from(length).ok().filter(|length| *length <= input.len())?;
+    Some(input.split_to(length).freeze())
 }
 
 impl Stream {

@@ -38,7 +38,7 @@ impl Head {
     /// # Errors
     /// `Protocol` for what is not HTTP/1, or too long.
     pub(super) fn take(input: &mut BytesMut) -> Result<Option<Self>, Fault> {
-        let Some(end) = fields::end_of(input) else {
+        let Some(end) = fields::end_of(input).map_err(|Invalid| Fault::Protocol)? else {
             return check_beginning(input).map(|()| None);
         };
         Self::parse(&input.split_to(end).freeze()).map(Some)
@@ -65,7 +65,7 @@ impl Head {
         let mut head = httparse::Response::new(&mut []);
         let parsed =
             ParserConfig::default().parse_response_with_uninit_headers(&mut head, text, &mut lines);
-        if parsed != Ok(Status::Complete(text.len())) || fields::has_bare_newline(text) {
+        if parsed != Ok(Status::Complete(text.len())) {
             return Err(Fault::Protocol);
         }
         let status = head.code.and_then(|code| StatusCode::from_u16(code).ok());
@@ -74,7 +74,7 @@ impl Head {
         let is_old = head.version == Some(0);
         Ok(Self {
             status: status.ok_or(Fault::Protocol)?,
-            keeps_alive: !is_old && !fields::has_member(&headers, &CONNECTION, b"close"),
+            keeps_alive: !is_old && !fields::have_member(&headers, &CONNECTION, b"close"),
             headers,
             is_old,
         })

@@ -7,7 +7,7 @@
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Version, request};
 
-use crate::http1::fields::has_member;
+use crate::http1::fields::have_member;
 
 /// The protocol that a request asks for, if it is one of `allowed`. A request for several, or for
 /// any other, is an ordinary request: `Upgrade` may be ignored.
@@ -17,7 +17,7 @@ pub(super) fn asked_for(head: &request::Parts, allowed: &[String]) -> Option<Hea
     }
     let protocol = only(&head.headers)?;
     let listed = allowed.iter().any(|one| is(protocol, one.as_bytes()));
-    (listed && has_member(&head.headers, &CONNECTION, b"upgrade")).then(|| protocol.clone())
+    (listed && have_member(&head.headers, &CONNECTION, b"upgrade")).then(|| protocol.clone())
 }
 
 /// Whether the backend turns to the protocol that was asked for.

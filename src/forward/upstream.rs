@@ -303,7 +303,7 @@ impl Backend {
     }
 
     /// A connection to the target that rests with any thread.
-    pub(super) fn resting(&self, target: usize) -> Option<Connection> {
+    pub(super) fn resting(&self, target: usize) -> Option<Box<Connection>> {
         self.shards().find_map(|shard| shard.take(target))
     }
 

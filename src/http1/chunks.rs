@@ -71,7 +71,7 @@ impl Chunks {
             *self = Self::Done;
             return Ok(Read::End);
         }
-        let Some(end) = fields::end_of(input) else {
+        let Some(end) = fields::end_of(input)? else {
             let too_long = input.len() > MOST_TRAILERS;
             return if too_long { Err(Invalid) } else { Ok(Read::More) };
         };

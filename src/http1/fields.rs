@@ -3,13 +3,25 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use httparse::{Header, Status};
-use memchr::{memchr_iter, memmem};
+use memchr::memchr_iter;
 
 use super::Invalid;
 
 /// Where the blank line ends that ends a head; `None` before it has come.
-pub(crate) fn end_of(input: &[u8]) -> Option<usize> {
-    memmem::find(input, b"\r\n\r\n").map(|start| start + 4)
+///
+/// # Errors
+/// `Invalid` if a line ends with a line feed alone, which ends a line for some recipients and not
+/// for others (RFC 9112 §2.2).
+pub(crate) fn end_of(input: &[u8]) -> Result<Option<usize>, Invalid> {
+    let mut begin = 0;
+    for at in memchr_iter(b'\n', input) {
+        match at.checked_sub(1) {
+            Some(before) if input[before] == b'\r' && before == begin => return Ok(Some(at + 1)),
+            Some(before) if input[before] == b'\r' => begin = at + 1,
+            Some(_) | None => return Err(Invalid),
+        }
+    }
+    Ok(None)
 }
 
 /// Field lines with the blank line behind them.
@@ -19,9 +31,7 @@ pub(crate) fn end_of(input: &[u8]) -> Option<usize> {
 pub(crate) fn parse(text: &Bytes) -> Result<HeaderMap, Invalid> {
     let mut lines = [httparse::EMPTY_HEADER; MOST_FIELDS];
     match httparse::parse_headers(text, &mut lines) {
-        Ok(Status::Complete((end, lines))) if end == text.len() && !has_bare_newline(text) => {
-            collect(text, lines, 0)
-        }
+        Ok(Status::Complete((end, lines))) if end == text.len() => collect(text, lines, 0),
         Ok(_) | Err(_) => Err(Invalid),
     }
 }
@@ -45,16 +55,15 @@ pub(crate) fn collect(
     Ok(headers)
 }
 
-/// A line feed ends a line for some recipients and not for others (RFC 9112 §2.2).
-pub(crate) fn has_bare_newline(text: &[u8]) -> bool {
-    memchr_iter(b'\n', text).any(|at| at == 0 || text[at - 1] != b'\r')
+/// Whether one of the line's comma-separated members is `member`, in any case.
+pub(crate) fn has_member(line: &[u8], member: &[u8]) -> bool {
+    let mut members = line.split(|byte| *byte == b',');
+    members.any(|one| one.trim_ascii().eq_ignore_ascii_case(member))
 }
 
-/// Whether one of the comma-separated members of the field's lines is `member`, in any case.
-pub(crate) fn has_member(headers: &HeaderMap, name: &HeaderName, member: &[u8]) -> bool {
-    let lines = headers.get_all(name).iter();
-    let mut members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    members.any(|one| one.trim_ascii().eq_ignore_ascii_case(member))
+/// The same of all lines of a field.
+pub(crate) fn have_member(headers: &HeaderMap, name: &HeaderName, member: &[u8]) -> bool {
+    headers.get_all(name).iter().any(|line| has_member(line.as_bytes(), member))
 }
 
 const MOST_FIELDS: usize = 100;

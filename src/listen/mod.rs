@@ -43,7 +43,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Response, request};
 use ipnet::IpNet;
 use tokio::sync::watch;
 
@@ -64,11 +64,13 @@ pub trait Service: Clone + Send + Sync + 'static {
         + Send
         + 'static;
 
-    /// Answers one request; never fails.
+    /// Answers one request; never fails. The head is boxed, so that it goes from hand to hand
+    /// without being copied.
     fn answer(
         &self,
         peer: &Peer,
-        request: Request<Received>,
+        head: Box<request::Parts>,
+        body: Received,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 
     /// What is said to a client whose bytes are no request, or not in time; never fails.
@@ -78,8 +80,13 @@ pub trait Service: Clone + Send + Sync + 'static {
 impl Service for Arc<Gateway> {
     type Body = gateway::Body;
 
-    async fn answer(&self, peer: &Peer, request: Request<Received>) -> Response<Self::Body> {
-        self.handle(peer, request).await
+    fn answer(
+        &self,
+        peer: &Peer,
+        head: Box<request::Parts>,
+        body: Received,
+    ) -> impl Future<Output = Response<Self::Body>> + Send {
+        self.handle(peer, head, body)
     }
 
     fn refuse(&self, peer: &Peer, rejection: Rejection) -> Response<Self::Body> {

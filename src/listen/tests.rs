@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, request};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::client::conn::http2;
@@ -46,13 +46,18 @@ struct Stub {
 impl Service for Stub {
     type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-    async fn answer(&self, peer: &Peer, request: Request<Received>) -> Response<Self::Body> {
+    async fn answer(
+        &self,
+        peer: &Peer,
+        head: Box<request::Parts>,
+        body: Received,
+    ) -> Response<Self::Body> {
         self.begun.add_permits(1);
-        let version = request.version();
-        match request.uri().path() {
+        let version = head.version;
+        match head.uri.path() {
             "/wait" => self.released.acquire().await.unwrap().forget(),
             "/panic" => panic!("as told"),
-            "/keep" => drop(tokio::spawn(request.into_body().collect())),
+            "/keep" => drop(tokio::spawn(body.collect())),
             "/endless" => return Response::new(Endless.boxed_unsync()),
             _ => {}
         }

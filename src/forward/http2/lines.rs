@@ -118,7 +118,7 @@ impl Spot {
         self.shares.store(shares, Ordering::Relaxed);
         if !shares {
             let connection = Connection::new(target, socket, backend, place);
-            return Ok((Way::Http1(connection), false));
+            return Ok((Way::Http1(Box::new(connection)), false));
         }
         let line = Line::open(socket, target, backend, place).await.map_err(Miss::Down)?;
         let lane = line.lane().ok_or(Miss::Down(Fault::Reset))?;

@@ -27,7 +27,7 @@ use super::connection::Connection;
 /// A connection on which a request can be sent.
 pub(super) enum Way {
     /// One of its own.
-    Http1(Connection),
+    Http1(Box<Connection>),
     /// A place on one that is shared.
     Http2(Lane),
 }

@@ -4,12 +4,12 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, Request, Uri, Version, request};
 use httparse::{Header, ParserConfig, Status};
 
 use super::body::Left;
 use crate::config::Limits;
+use crate::http1::Invalid;
 use crate::http1::chunks::Chunks;
 use crate::http1::fields::{self, has_member};
 use crate::rejection::{Rejection, TooLarge};
@@ -17,7 +17,8 @@ use crate::rejection::{Rejection, TooLarge};
 /// A head and what it says about the connection.
 #[derive(Debug)]
 pub(super) struct Head {
-    pub(super) parts: request::Parts,
+    /// Boxed, so that it goes from hand to hand without being copied.
+    pub(super) parts: Box<request::Parts>,
     pub(super) body: Left,
     /// Whether another request may follow (RFC 9112 §9.3).
     pub(super) keeps_alive: bool,
@@ -43,7 +44,7 @@ impl Head {
         if input.is_empty() {
             return Ok(None);
         }
-        let Some(end) = fields::end_of(input) else {
+        let Some(end) = fields::end_of(input).map_err(|Invalid| LINE_ENDS)? else {
             return check_beginning(input, limits).map(|()| None);
         };
         if end > limits.header_bytes {
@@ -69,38 +70,104 @@ impl Head {
         match parsed {
             Err(error) => return Err(malformed(error)),
             Ok(status) if status != Status::Complete(text.len()) => return Err(LINE_ENDS),
-            Ok(_) if fields::has_bare_newline(text) => return Err(LINE_ENDS),
             Ok(_) => {}
         }
         let headers = fields::collect(text, head.headers, 0).map_err(|_| FIELD)?;
         let version = if head.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
-        let body = framing(version, &headers)?;
-        let mut parts = Request::new(()).into_parts().0;
+        let said = Said::by(&headers)?;
+        let body = said.framing(version)?;
+        let is_new = version == Version::HTTP_11;
+        let (expects, takes_trailers) = (is_new && said.continues, is_new && said.trailers);
+        let keeps_alive = if is_new { !said.close } else { said.keep_alive };
+        let upgrades = is_new && body == Left::NOTHING && said.upgrade && said.names_upgrade;
+        let mut parts = Box::new(Request::new(()).into_parts().0);
         parts.method = Method::from_bytes(head.method.unwrap_or_default().as_bytes())
             .map_err(|_| Rejection::MalformedRequest("the method is not valid"))?;
         parts.uri = target(text, head.path.unwrap_or_default())?;
         parts.version = version;
-        let is_new = version == Version::HTTP_11;
-        let head = Self {
-            body,
-            keeps_alive: match is_new {
-                true => !has_member(&headers, &CONNECTION, b"close"),
-                false => has_member(&headers, &CONNECTION, b"keep-alive"),
-            },
-            expects: is_new && has_member(&headers, &EXPECT, b"100-continue"),
-            upgrades: is_new
-                && body == Left::NOTHING
-                && headers.contains_key(UPGRADE)
-                && has_member(&headers, &CONNECTION, b"upgrade"),
-            takes_trailers: is_new && has_member(&headers, &TE, b"trailers"),
-            parts,
-        };
-        Ok(head.with(headers))
+        parts.headers = headers;
+        Ok(Self { parts, body, keeps_alive, expects, upgrades, takes_trailers })
+    }
+}
+
+/// What the fields say about the message and its connection, found in one pass over them.
+#[derive(Default)]
+struct Said<'h> {
+    /// `Transfer-Encoding`.
+    coding: Option<&'h [u8]>,
+    /// `Content-Length`.
+    length: Option<&'h [u8]>,
+    /// `Connection: close`.
+    close: bool,
+    /// `Connection: keep-alive`.
+    keep_alive: bool,
+    /// `Connection: upgrade`.
+    names_upgrade: bool,
+    /// `Upgrade`, whatever it says.
+    upgrade: bool,
+    /// `Expect: 100-continue`.
+    continues: bool,
+    /// `TE: trailers`.
+    trailers: bool,
+}
+
+impl<'h> Said<'h> {
+    fn by(headers: &'h HeaderMap) -> Result<Self, Rejection> {
+        let mut said = Self::default();
+        for (name, value) in headers {
+            let value = value.as_bytes();
+            match name.as_str() {
+                "connection" => said.options(value),
+                "content-length" => only(&mut said.length, value, TWO_LENGTHS)?,
+                "expect" => said.continues |= has_member(value, b"100-continue"),
+                "te" => said.trailers |= has_member(value, b"trailers"),
+                "transfer-encoding" => only(&mut said.coding, value, TWO_CODINGS)?,
+                "upgrade" => said.upgrade = true,
+                _ => {}
+            }
+        }
+        Ok(said)
     }
 
-    fn with(mut self, headers: HeaderMap) -> Self {
-        self.parts.headers = headers;
-        self
+    /// One line of `Connection`.
+    fn options(&mut self, line: &[u8]) {
+        self.close |= has_member(line, b"close");
+        self.keep_alive |= has_member(line, b"keep-alive");
+        self.names_upgrade |= has_member(line, b"upgrade");
+    }
+
+    /// How the end of the body is found, if there is only one way to find it (RFC 9112 §6.3). Both
+    /// framing fields at once, a list of either, or a coding that is not `chunked` alone is how
+    /// requests are smuggled.
+    fn framing(&self, version: Version) -> Result<Left, Rejection> {
+        match (self.coding, self.length) {
+            (None, None) => Ok(Left::NOTHING),
+            (None, Some(length)) => content_length(length),
+            (Some(_), Some(_)) => Err(Rejection::MalformedRequest(
+                "the request has both Content-Length and Transfer-Encoding",
+            )),
+            (Some(_), None) if version == Version::HTTP_10 => {
+                Err(Rejection::MalformedRequest("HTTP/1.0 has no Transfer-Encoding"))
+            }
+            (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => {
+                Ok(Left::Chunks(Chunks::Size))
+            }
+            (Some(_), None) => {
+                Err(Rejection::MalformedRequest("the Transfer-Encoding is not `chunked`"))
+            }
+        }
+    }
+}
+
+/// Notes a field that may come once.
+fn only<'h>(
+    noted: &mut Option<&'h [u8]>,
+    value: &'h [u8],
+    twice: &'static str,
+) -> Result<(), Rejection> {
+    match noted.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Rejection::MalformedRequest(twice)),
     }
 }
 
@@ -116,38 +183,6 @@ fn target(text: &Bytes, written: &str) -> Result<Uri, Rejection> {
             false => Rejection::MalformedRequest("the target is not a URI"),
         }
     })
-}
-
-/// How the end of the body is found, if there is only one way to find it (RFC 9112 §6.3). Both
-/// framing fields at once, a list of either, or a coding that is not `chunked` alone is how requests
-/// are smuggled.
-fn framing(version: Version, headers: &HeaderMap) -> Result<Left, Rejection> {
-    let only = |name, message| {
-        let mut lines = headers.get_all(name).iter();
-        let first = lines.next().map(|line| line.as_bytes());
-        if lines.next().is_some() {
-            return Err(Rejection::MalformedRequest(message));
-        }
-        Ok(first)
-    };
-    let coding = only(&TRANSFER_ENCODING, "the request has more than one Transfer-Encoding")?;
-    let length = only(&CONTENT_LENGTH, "the request has more than one Content-Length")?;
-    match (coding, length) {
-        (None, None) => Ok(Left::NOTHING),
-        (None, Some(length)) => content_length(length),
-        (Some(_), Some(_)) => Err(Rejection::MalformedRequest(
-            "the request has both Content-Length and Transfer-Encoding",
-        )),
-        (Some(_), None) if version == Version::HTTP_10 => {
-            Err(Rejection::MalformedRequest("HTTP/1.0 has no Transfer-Encoding"))
-        }
-        (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => {
-            Ok(Left::Chunks(Chunks::Size))
-        }
-        (Some(_), None) => {
-            Err(Rejection::MalformedRequest("the Transfer-Encoding is not `chunked`"))
-        }
-    }
 }
 
 /// Digits and nothing else (RFC 9110 §8.6).
@@ -172,7 +207,7 @@ fn check_beginning(input: &[u8], limits: &Limits) -> Result<(), Rejection> {
     let parsed =
         ParserConfig::default().parse_request_with_uninit_headers(&mut head, beginning, &mut lines);
     match parsed {
-        Ok(Status::Partial) if !fields::has_bare_newline(beginning) => Ok(()),
+        Ok(Status::Partial) => Ok(()),
         // Many short fields; the limit is looked at when all of them are there.
         Err(httparse::Error::TooManyHeaders) if limits.headers > USUAL_FIELDS => Ok(()),
         Err(error) => Err(malformed(error)),
@@ -200,6 +235,8 @@ fn malformed(error: httparse::Error) -> Rejection {
     }
 }
 
+const TWO_CODINGS: &str = "the request has more than one Transfer-Encoding";
+const TWO_LENGTHS: &str = "the request has more than one Content-Length";
 const FIELD: Rejection = Rejection::MalformedRequest("a field line is not valid");
 /// A line feed without a carriage return ends a line for some recipients and not for others.
 const LINE_ENDS: Rejection = Rejection::MalformedRequest("a line does not end with CR and LF");

@@ -106,7 +106,7 @@ enum Awaits {
 
 /// What comes of waiting for a request.
 enum Next {
-    Request(Box<Head>),
+    Request(Head),
     Refused(Rejection),
     Rest,
     End(End),
@@ -128,7 +128,7 @@ impl<S: Service> Connection<'_, S> {
             match next {
                 Next::Request(head) => {
                     self.awaits = None;
-                    self.turn(*head).await?;
+                    self.turn(head).await?;
                 }
                 Next::Refused(rejection) => return Err(self.refuse(rejection).await),
                 Next::Rest => return Ok(()),
@@ -157,7 +157,7 @@ impl<S: Service> Connection<'_, S> {
         let mut wire = self.wire.lock();
         loop {
             match Head::take(&mut wire.input, self.limits) {
-                Ok(Some(head)) => return Poll::Ready(Next::Request(Box::new(head))),
+                Ok(Some(head)) => return Poll::Ready(Next::Request(head)),
                 Ok(None) => {}
                 Err(rejection) => return Poll::Ready(Next::Refused(rejection)),
             }

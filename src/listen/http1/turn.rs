@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Method, Response, StatusCode, Version};
 use http_body::{Body as _, Frame};
 
 use super::super::received::Received;
@@ -72,8 +72,7 @@ impl<S: Service> Connection<'_, S> {
                 Received::Http1(Body::new(&self.wire))
             }
         };
-        let request = Request::from_parts(head.parts, body);
-        let mut answer = pin!(self.service.answer(self.peer, request));
+        let mut answer = pin!(self.service.answer(self.peer, head.parts, body));
         poll_fn(|cx| {
             if let Poll::Ready(response) = answer.as_mut().poll(cx) {
                 return Poll::Ready(Ok(response));

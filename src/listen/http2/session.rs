@@ -36,8 +36,9 @@ pub(super) fn answer<S: Service>(
     service_fn(move |request| {
         let turn = Turn::begin(&session);
         async move {
-            let request = request.map(Received::Http2);
-            let response = turn.0.service.answer(&turn.0.peer, request).await;
+            let (head, body): (_, Incoming) = Request::into_parts(request);
+            let body = Received::Http2(body);
+            let response = turn.0.service.answer(&turn.0.peer, Box::new(head), body).await;
             Ok(response.map(|body| Watched::new(body, turn)))
         }
     })
