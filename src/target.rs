@@ -9,6 +9,8 @@
 mod host;
 mod path;
 
+use std::sync::Arc;
+
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
@@ -25,6 +27,7 @@ pub struct Target {
     host: Host,
     path_and_query: PathAndQuery,
     encoded_slash: bool,
+    decoded: Option<Arc<str>>,
 }
 
 impl Target {
@@ -55,6 +58,7 @@ impl Target {
             host,
             path_and_query: canonical.path_and_query,
             encoded_slash: canonical.encoded_slash,
+            decoded: canonical.decoded,
         })
     }
 
@@ -92,6 +96,13 @@ impl Target {
     #[must_use]
     pub fn has_encoded_slash(&self) -> bool {
         self.encoded_slash
+    }
+
+    /// The path as a backend reads it that takes `%3A` for `:` and the like, if that is another one.
+    /// Who may call must not depend on which of the two a backend takes (RFC 3986 §2.2).
+    #[must_use]
+    pub fn decoded(&self) -> Option<&str> {
+        self.decoded.as_deref()
     }
 
     /// The segment of the path at `index`, from 0, still percent-encoded.
