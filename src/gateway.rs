@@ -1,6 +1,7 @@
 //! Answering one request: every stage in order, each refusal a response, one record.
 
 mod body;
+mod options;
 mod unread;
 
 pub use body::Body;
@@ -132,6 +133,10 @@ impl Gateway {
         policy.flood.as_ref().map_or(Ok(()), |flood| flood.take(origin.client))?;
         self.load.admit(&policy.ceilings)?;
         count_fields(&head.headers, policy.limits.headers)?;
+        if Target::is_whole_server(&head.method, &head.uri, head.version, &head.headers)? {
+            return Ok(options::of_server().map(Body::whole));
+        }
+        let hops = options::hops_left(head)?;
         let target = Target::of(&head.method, &head.uri, head.version, &head.headers)?;
         record.target = Some(target.clone());
         if let Some(doors) = policy.logouts.at(target.path()) {
@@ -147,10 +152,17 @@ impl Gateway {
         let plan = policy.plan_of(permit.caller());
         let quota = permit.spend(plan, origin.client)?;
         record.spent(plan.map(|plan| plan.name()), quota.remaining());
-        let mut response =
-            permit.forward(policy, &target, origin, head, body.read(), record).await?;
+        let mut response = if hops == Some(0) {
+            record.answered_here = true;
+            options::of_route(permit.route()).map(Body::whole)
+        } else {
+            let lessened = hops.map(|hops| options::one_hop_less(head, hops));
+            let head = lessened.as_ref().unwrap_or(head);
+            let sent = permit.forward(policy, &target, origin, head, body.read(), record);
+            sent.await?.map(Body::upstream)
+        };
         quota.annotate(response.headers_mut());
-        Ok(response.map(Body::upstream))
+        Ok(response)
     }
 }
 

@@ -31,6 +31,23 @@ pub struct Target {
 }
 
 impl Target {
+    /// Whether a request asks for the server as a whole, and for no resource of it: `OPTIONS *`
+    /// (RFC 9112 §3.2.4). With any other method `*` is no target.
+    ///
+    /// # Errors
+    /// `MalformedRequest` if so, for the hosts that [`of`](Self::of) refuses.
+    pub fn is_whole_server(
+        method: &Method,
+        uri: &Uri,
+        version: Version,
+        headers: &HeaderMap,
+    ) -> Result<bool, Rejection> {
+        if method != Method::OPTIONS || uri.path() != "*" {
+            return Ok(false);
+        }
+        Host::of(uri, version, headers).map(|_| true)
+    }
+
     /// Reads the target of a request.
     ///
     /// # Errors

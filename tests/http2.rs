@@ -164,6 +164,54 @@ async fn malformed_requests_reach_nobody() {
     assert!(seen.iter().all(good), "{seen:?}");
 }
 
+/// HP-06 (RFC 8441): nobody was told that CONNECT may be extended, and who tries is refused at once,
+/// on a route that turns connections of HTTP/1.1 as well; no tunnel, and no stream that hangs.
+#[tokio::test]
+async fn an_extended_connect_is_refused_at_once() {
+    let (_folder, pair, tls) = secured();
+    let t = Harness::start(&format!(
+        "{tls}routes: {{ /ws: {{ upgrade: websocket, public: true }}, /x: {{ public: true }} }}"
+    ))
+    .await;
+    let mut frames = Frames::connect(t.address(), &pair).await;
+    let ask: Vec<_> = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https")]
+        .into_iter()
+        .chain([(":authority", "a.example"), (":path", "/ws"), ("sec-websocket-version", "13")])
+        .collect();
+    // The stream stays open on this side, as that of a tunnel does.
+    frames.send(h2::HEADERS, h2::END_HEADERS, 1, &block(&ask)).await;
+    let fate = frames.fate(1).await;
+    assert!(matches!(fate, Fate::Answered(400) | Fate::Reset(1)), "{fate:?}");
+    t.backend.saw_nothing();
+    assert_eq!(t.backend.connections(), 0);
+    frames.request(3, &fields("/x", &[])).await;
+    assert_eq!(frames.fate(3).await, Fate::Answered(200));
+}
+
+/// HP-24, PA-09: `OPTIONS *` is answered here, and a fragment is no part of what is judged, nor of
+/// what is forwarded.
+#[tokio::test]
+async fn odd_targets_are_read_as_over_http1() {
+    let (_folder, pair, tls) = secured();
+    let routes = "routes: { /**: { OPTIONS: read, GET: { public: true } }, /admin: { GET: read } }";
+    let t = Harness::start(&format!("{tls}{routes}")).await;
+    let mut star = fields("*", &[]);
+    star[0].1 = "OPTIONS";
+    let mut frames = Frames::connect(t.address(), &pair).await;
+    frames.request(1, &star).await;
+    assert_eq!(frames.fate(1).await, Fate::Answered(204));
+    t.backend.saw_nothing();
+    frames.request(3, &fields("/admin#/x", &[])).await;
+    // 401 has no index of its own.
+    let fate = frames.fate(3).await;
+    assert!(matches!(fate, Fate::Answered(0 | 400) | Fate::Reset(1)), "{fate:?}");
+    t.backend.saw_nothing();
+    frames.request(5, &fields("/x#/../admin", &[])).await;
+    if frames.fate(5).await == Fate::Answered(200) {
+        assert_eq!(t.backend.saw_one().target, "/x");
+    }
+}
+
 /// RFC 9113 §8.3.1: a host that is the authority's, written another way, is no contradiction.
 #[tokio::test]
 async fn a_host_that_agrees_is_no_contradiction() {

@@ -33,6 +33,7 @@ mod metrics;
 mod operations;
 mod overload;
 mod paths;
+mod properties;
 mod providers;
 mod proxy_status;
 mod resolving;
