@@ -6,8 +6,12 @@ mod unread;
 
 pub use body::Body;
 
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -48,6 +52,8 @@ pub struct Gateway {
     policy: ArcSwap<Policy>,
     sink: Arc<Sink>,
     load: Arc<Load>,
+    /// Whether nothing is waited for any more.
+    closing: AtomicBool,
 }
 
 impl Peer {
@@ -70,7 +76,8 @@ impl Gateway {
     #[must_use]
     pub fn new(policy: Arc<Policy>, shared: &Shared, log: Option<AccessLog>) -> Self {
         let sink = Sink::new(shared.clock.clone(), shared.metrics.clone(), log);
-        Self { policy: ArcSwap::new(policy), sink: Arc::new(sink), load: Arc::default() }
+        let closing = AtomicBool::new(false);
+        Self { policy: ArcSwap::new(policy), sink: Arc::new(sink), load: Arc::default(), closing }
     }
 
     /// The policy in force.
@@ -102,8 +109,16 @@ impl Gateway {
         let (head, body) = request.into_parts();
         let mut record = Record::start(&self.sink, peer, &head);
         let body = Unread::new(body);
-        let result = self.process(&policy, peer, &head, body, &mut record).await;
+        let result = {
+            let process = pin!(self.process(&policy, peer, &head, body, &mut record));
+            self.in_time(process).await
+        };
         seal(&policy, &head.headers, result, record)
+    }
+
+    /// Stops waiting: a request that has to is answered with `Draining` when it is polled next.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
     }
 
     /// Answers what is no request, or did not become one in time. Leaves one record, of a request
@@ -115,6 +130,21 @@ impl Gateway {
         let mut record = Record::start(&self.sink, peer, &head);
         record.came_from(peer.address.ip().to_canonical());
         seal(&policy, &head.headers, Err(rejection), record)
+    }
+
+    /// The outcome, unless the gateway closes before there is one.
+    async fn in_time<T>(
+        &self,
+        mut process: Pin<&mut impl Future<Output = Result<T, Rejection>>>,
+    ) -> Result<T, Rejection> {
+        poll_fn(|cx| {
+            let polled = process.as_mut().poll(cx);
+            if polled.is_pending() && self.closing.load(Ordering::Relaxed) {
+                return Poll::Ready(Err(Rejection::Draining));
+            }
+            polled
+        })
+        .await
     }
 
     async fn process(
