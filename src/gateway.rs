@@ -2,7 +2,9 @@
 
 mod body;
 mod options;
+mod term;
 mod unread;
+mod websocket;
 
 pub use body::Body;
 
@@ -19,18 +21,20 @@ use http::header::{CONTENT_LENGTH, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, request};
 use prometheus::IntGauge;
 
+use crate::authenticate::Lease;
 use crate::authorize::Permit;
 use crate::clock::Now;
-use crate::config::{Limits, UNIX_PEER};
+use crate::config::{Limits, Mode, UNIX_PEER};
 use crate::cors;
 use crate::forward::Origin;
 use crate::identity::Caller;
 use crate::listen::Received;
 use crate::overload::Load;
-use crate::policy::{Access, Found, Policy, Shared};
+use crate::policy::{Access, Found, Policy, Route, Shared};
 use crate::record::{AccessLog, Record, Sink, request_id, timing};
 use crate::rejection::{Asked, Rejection, TooLarge};
 use crate::target::Target;
+use term::Term;
 use unread::Unread;
 
 /// The other end of a client's connection.
@@ -189,7 +193,9 @@ impl Gateway {
             let lessened = hops.map(|hops| options::one_hop_less(head, hops));
             let head = lessened.as_ref().unwrap_or(head);
             let sent = permit.forward(policy, &target, origin, head, body.read(), record);
-            sent.await?.map(Body::upstream)
+            let sent = sent.await?;
+            let term = Term::of(&sent, || lease(policy, permit.route(), &target, head, record));
+            sent.map(|body| Body::upstream(body, term))
         };
         quota.annotate(response.headers_mut());
         Ok(response)
@@ -252,6 +258,18 @@ async fn admit<'p>(
         record.tolerated(rejection);
         Ok(permit)
     })
+}
+
+/// What a stream of this request goes on by. A route that only reports ends none.
+fn lease(
+    policy: &Policy,
+    route: &Route,
+    target: &Target,
+    head: &request::Parts,
+    record: &Record,
+) -> Option<Lease> {
+    let identity = record.identity.as_ref().filter(|_| route.mode == Mode::Enforce)?;
+    policy.authenticator().lease(&head.headers, target.query(), identity)
 }
 
 async fn identify(

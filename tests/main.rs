@@ -50,6 +50,7 @@ mod secrets;
 mod slow_clients;
 mod streaming;
 mod systemd;
+mod terms;
 mod tls;
 mod traces;
 mod upgrades;
