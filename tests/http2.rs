@@ -139,6 +139,24 @@ async fn malformed_requests_reach_nobody() {
             (":authority", "a.example/y"),
             (":path", "/x"),
         ],
+        vec![
+            (":method", "GET /y HTTP/1.1\r\nx:"),
+            (":scheme", "https"),
+            (":authority", "a.example"),
+            (":path", "/x"),
+        ],
+        vec![
+            (":method", "GET"),
+            (":scheme", "https://b.example/"),
+            (":authority", "a.example"),
+            (":path", "/x"),
+        ],
+        vec![
+            (":method", "GET"),
+            (":scheme", "https"),
+            (":authority", "a.example\r\nx: y"),
+            (":path", "/x"),
+        ],
         vec![(":method", "CONNECT"), (":authority", "127.0.0.1:22")],
         vec![
             (":method", "CONNECT"),
@@ -209,6 +227,61 @@ async fn odd_targets_are_read_as_over_http1() {
     frames.request(5, &fields("/x#/../admin", &[])).await;
     if frames.fate(5).await == Fate::Answered(200) {
         assert_eq!(t.backend.saw_one().target, "/x");
+    }
+}
+
+/// SM-09 (RFC 9113 §8.1.1): a body that is not as long as was said ends its stream, and no backend
+/// takes what came for the whole; so does a field behind it that is none.
+#[tokio::test]
+async fn malformed_bodies_reach_nobody_whole() {
+    let (_folder, pair, tls) = secured();
+    let t = Harness::start(&(tls + OPEN)).await;
+    for (length, body, trailer) in [
+        (Some("5"), "few", None),
+        (Some("5"), "many more", None),
+        (None, "hello", Some(("x", "a\r\nb"))),
+        (None, "hello", Some(("connection", "close"))),
+    ] {
+        let mut frames = Frames::connect(t.address(), &pair).await;
+        post(&mut frames, length, body, trailer).await;
+        let fate = frames.fate(1).await;
+        let refused = matches!(fate, Fate::Answered(400) | Fate::Reset(1) | Fate::Gone(Some(1)));
+        assert!(refused, "{body} {trailer:?}: {fate:?}");
+    }
+    t.backend.saw_nothing();
+}
+
+/// SM-09, HP-10 (RFC 9113 §8.1): a pseudo-field behind a body says nothing to anybody. The library
+/// takes it out of the trailers without a word, and all the rest of them is dropped here.
+#[tokio::test]
+async fn a_pseudo_field_behind_a_body_goes_nowhere() {
+    let (_folder, pair, tls) = secured();
+    let t = Harness::start(&(tls + OPEN)).await;
+    let mut frames = Frames::connect(t.address(), &pair).await;
+    post(&mut frames, None, "hello", Some((":path", "/admin"))).await;
+    if frames.fate(1).await == Fate::Answered(200) {
+        let seen = t.backend.saw_one();
+        assert_eq!((&*seen.target, &*seen.body), ("/x", &b"hello"[..]));
+        assert!(seen.headers.values().all(|value| value != "/admin"), "{:?}", seen.headers);
+    }
+}
+
+/// `POST /x` on the first stream, with a length or none, and one trailer or none.
+async fn post(
+    frames: &mut Frames,
+    length: Option<&str>,
+    body: &str,
+    trailer: Option<(&str, &str)>,
+) {
+    let mut head = fields("/x", &[]);
+    head[0].1 = "POST";
+    head.extend(length.map(|length| ("content-length", length)));
+    frames.send(h2::HEADERS, h2::END_HEADERS, 1, &block(&head)).await;
+    let end = if trailer.is_none() { h2::END_STREAM } else { 0 };
+    frames.send(h2::DATA, end, 1, body.as_bytes()).await;
+    if let Some(trailer) = trailer {
+        let flags = h2::END_STREAM | h2::END_HEADERS;
+        frames.send(h2::HEADERS, flags, 1, &block(&[trailer])).await;
     }
 }
 
