@@ -81,7 +81,7 @@ async fn a_request_is_translated() {
     assert!(seen.headers.keys().all(|name| !name.as_str().starts_with(':')));
 }
 
-/// HP-14, SM-08 (RFC 9113 §8.2, §8.3): what is malformed reaches nobody, and harms no other stream.
+/// HP-14, SM-09, SM-10 (RFC 9113 §8.2, §8.3): what is malformed reaches nobody, and harms no other stream.
 #[tokio::test]
 async fn malformed_requests_reach_nobody() {
     let (_folder, pair, tls) = secured();
