@@ -1,13 +1,19 @@
 //! Answering one request: every stage in order, each refusal a response, one record.
 
 mod body;
+mod options;
+mod term;
 mod unread;
+mod websocket;
 
 pub use body::Body;
 
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -15,18 +21,20 @@ use http::header::{CONTENT_LENGTH, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, request};
 use prometheus::IntGauge;
 
+use crate::authenticate::Lease;
 use crate::authorize::Permit;
 use crate::clock::Now;
-use crate::config::{Limits, UNIX_PEER};
+use crate::config::{Limits, Mode, UNIX_PEER};
 use crate::cors;
 use crate::forward::Origin;
 use crate::identity::Caller;
 use crate::listen::Received;
 use crate::overload::Load;
-use crate::policy::{Access, Found, Policy, Shared};
+use crate::policy::{Access, Found, Policy, Route, Shared};
 use crate::record::{AccessLog, Record, Sink, request_id, timing};
 use crate::rejection::{Asked, Rejection, TooLarge, is_grpc};
 use crate::target::Target;
+use term::Term;
 use unread::Unread;
 
 /// The other end of a client's connection.
@@ -48,6 +56,8 @@ pub struct Gateway {
     policy: ArcSwap<Policy>,
     sink: Arc<Sink>,
     load: Arc<Load>,
+    /// Whether nothing is waited for any more.
+    closing: AtomicBool,
 }
 
 impl Peer {
@@ -70,7 +80,8 @@ impl Gateway {
     #[must_use]
     pub fn new(policy: Arc<Policy>, shared: &Shared, log: Option<AccessLog>) -> Self {
         let sink = Sink::new(shared.clock.clone(), shared.metrics.clone(), log);
-        Self { policy: ArcSwap::new(policy), sink: Arc::new(sink), load: Arc::default() }
+        let closing = AtomicBool::new(false);
+        Self { policy: ArcSwap::new(policy), sink: Arc::new(sink), load: Arc::default(), closing }
     }
 
     /// The policy in force.
@@ -106,8 +117,16 @@ impl Gateway {
         let policy = self.policy.load_full();
         let mut record = Record::start(&self.sink, peer, &head);
         let body = Unread::new(body);
-        let result = self.process(&policy, peer, &head, body, &mut record).await;
+        let result = {
+            let process = pin!(self.process(&policy, peer, &head, body, &mut record));
+            self.in_time(process).await
+        };
         seal(&policy, &head.headers, result, record)
+    }
+
+    /// Stops waiting: a request that has to is answered with `Draining` when it is polled next.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
     }
 
     /// Answers what is no request, or did not become one in time. Leaves one record, of a request
@@ -119,6 +138,21 @@ impl Gateway {
         let mut record = Record::start(&self.sink, peer, &head);
         record.came_from(peer.address.ip().to_canonical());
         seal(&policy, &head.headers, Err(rejection), record)
+    }
+
+    /// The outcome, unless the gateway closes before there is one.
+    async fn in_time<T>(
+        &self,
+        mut process: Pin<&mut impl Future<Output = Result<T, Rejection>>>,
+    ) -> Result<T, Rejection> {
+        poll_fn(|cx| {
+            let polled = process.as_mut().poll(cx);
+            if polled.is_pending() && self.closing.load(Ordering::Relaxed) {
+                return Poll::Ready(Err(Rejection::Draining));
+            }
+            polled
+        })
+        .await
     }
 
     async fn process(
@@ -137,6 +171,10 @@ impl Gateway {
         policy.flood.as_ref().map_or(Ok(()), |flood| flood.take(origin.client))?;
         self.load.admit(&policy.ceilings)?;
         count_fields(&head.headers, policy.limits.headers)?;
+        if Target::is_whole_server(&head.method, &head.uri, head.version, &head.headers)? {
+            return Ok(options::of_server().map(Body::whole));
+        }
+        let hops = options::hops_left(head)?;
         let target = Target::of(&head.method, &head.uri, head.version, &head.headers)?;
         record.target = Some(target.clone());
         if let Some(doors) = policy.logouts.at(target.path()) {
@@ -153,10 +191,19 @@ impl Gateway {
         let plan = policy.plan_of(permit.caller());
         let quota = permit.spend(plan, origin.client)?;
         record.spent(plan.map(|plan| plan.name()), quota.remaining());
-        let forward = pin!(permit.forward(policy, &target, origin, head, body.read(), record));
-        let mut response = forward.await?;
+        let mut response = if hops == Some(0) {
+            record.answered_here = true;
+            options::of_route(permit.route()).map(Body::whole)
+        } else {
+            let lessened = hops.map(|hops| options::one_hop_less(head, hops));
+            let head = lessened.as_ref().unwrap_or(head);
+            let sent =
+                pin!(permit.forward(policy, &target, origin, head, body.read(), record)).await?;
+            let term = Term::of(&sent, || lease(policy, permit.route(), &target, head, record));
+            sent.map(|body| Body::upstream(body, term))
+        };
         quota.annotate(response.headers_mut());
-        Ok(response.map(Body::upstream))
+        Ok(response)
     }
 }
 
@@ -216,6 +263,18 @@ async fn admit<'p>(
         record.tolerated(rejection);
         Ok(permit)
     })
+}
+
+/// What a stream of this request goes on by. A route that only reports ends none.
+fn lease(
+    policy: &Policy,
+    route: &Route,
+    target: &Target,
+    head: &request::Parts,
+    record: &Record,
+) -> Option<Lease> {
+    let identity = record.identity.as_ref().filter(|_| route.mode == Mode::Enforce)?;
+    policy.authenticator().lease(&head.headers, target.query(), identity)
 }
 
 async fn identify(

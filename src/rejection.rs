@@ -29,7 +29,7 @@ pub enum Rejection {
     BodyTooLarge(u64),
     /// 401 or 403: the token is good, but not for this.
     Denied(Denial),
-    /// 503: the gateway is stopping.
+    /// 503: the gateway stops, and the time that requests under way had is over.
     Draining,
     /// 429: too many requests from one address, before any token was looked at.
     Flood(Exceeded),

@@ -9,6 +9,8 @@
 mod host;
 mod path;
 
+use std::sync::Arc;
+
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
@@ -25,9 +27,27 @@ pub struct Target {
     host: Host,
     path_and_query: PathAndQuery,
     encoded_slash: bool,
+    decoded: Option<Arc<str>>,
 }
 
 impl Target {
+    /// Whether a request asks for the server as a whole, and for no resource of it: `OPTIONS *`
+    /// (RFC 9112 §3.2.4). With any other method `*` is no target.
+    ///
+    /// # Errors
+    /// `MalformedRequest` if so, for the hosts that [`of`](Self::of) refuses.
+    pub fn is_whole_server(
+        method: &Method,
+        uri: &Uri,
+        version: Version,
+        headers: &HeaderMap,
+    ) -> Result<bool, Rejection> {
+        if method != Method::OPTIONS || uri.path() != "*" {
+            return Ok(false);
+        }
+        Host::of(uri, version, headers).map(|_| true)
+    }
+
     /// Reads the target of a request.
     ///
     /// # Errors
@@ -55,6 +75,7 @@ impl Target {
             host,
             path_and_query: canonical.path_and_query,
             encoded_slash: canonical.encoded_slash,
+            decoded: canonical.decoded,
         })
     }
 
@@ -92,6 +113,13 @@ impl Target {
     #[must_use]
     pub fn has_encoded_slash(&self) -> bool {
         self.encoded_slash
+    }
+
+    /// The path as a backend reads it that takes `%3A` for `:` and the like, if that is another one.
+    /// Who may call must not depend on which of the two a backend takes (RFC 3986 §2.2).
+    #[must_use]
+    pub fn decoded(&self) -> Option<&str> {
+        self.decoded.as_deref()
     }
 
     /// The segment of the path at `index`, from 0, still percent-encoded.

@@ -151,7 +151,8 @@ async fn any_bytes_as_a_request_are_survived() {
     for request in samples(800, &prop_oneof![1 => junk, 5 => damaged]) {
         let answer = raw::exchange_and_close(t.address(), &request).await;
         let statuses = raw::statuses(&String::from_utf8_lossy(&answer));
-        let is_refusal = |status: &u16| (400..500).contains(status);
+        // `OPTIONS *` asks the gateway itself.
+        let is_refusal = |status: &u16| *status == 204 || (400..500).contains(status);
         assert!(statuses.iter().all(is_refusal), "{statuses:?} for {}", request.escape_ascii());
         answered += usize::from(!statuses.is_empty());
     }

@@ -81,7 +81,7 @@ async fn a_request_is_translated() {
     assert!(seen.headers.keys().all(|name| !name.as_str().starts_with(':')));
 }
 
-/// HP-14, SM-08 (RFC 9113 §8.2, §8.3): what is malformed reaches nobody, and harms no other stream.
+/// HP-14, SM-09, SM-10 (RFC 9113 §8.2, §8.3): what is malformed reaches nobody, and harms no other stream.
 #[tokio::test]
 async fn malformed_requests_reach_nobody() {
     let (_folder, pair, tls) = secured();
@@ -139,6 +139,24 @@ async fn malformed_requests_reach_nobody() {
             (":authority", "a.example/y"),
             (":path", "/x"),
         ],
+        vec![
+            (":method", "GET /y HTTP/1.1\r\nx:"),
+            (":scheme", "https"),
+            (":authority", "a.example"),
+            (":path", "/x"),
+        ],
+        vec![
+            (":method", "GET"),
+            (":scheme", "https://b.example/"),
+            (":authority", "a.example"),
+            (":path", "/x"),
+        ],
+        vec![
+            (":method", "GET"),
+            (":scheme", "https"),
+            (":authority", "a.example\r\nx: y"),
+            (":path", "/x"),
+        ],
         vec![(":method", "CONNECT"), (":authority", "127.0.0.1:22")],
         vec![
             (":method", "CONNECT"),
@@ -162,6 +180,109 @@ async fn malformed_requests_reach_nobody() {
     let seen = t.backend.seen();
     let good = |seen: &crate::harness::Seen| seen.header("cookie") == Some("good=1");
     assert!(seen.iter().all(good), "{seen:?}");
+}
+
+/// HP-06 (RFC 8441): nobody was told that CONNECT may be extended, and who tries is refused at once,
+/// on a route that turns connections of HTTP/1.1 as well; no tunnel, and no stream that hangs.
+#[tokio::test]
+async fn an_extended_connect_is_refused_at_once() {
+    let (_folder, pair, tls) = secured();
+    let t = Harness::start(&format!(
+        "{tls}routes: {{ /ws: {{ upgrade: websocket, public: true }}, /x: {{ public: true }} }}"
+    ))
+    .await;
+    let mut frames = Frames::connect(t.address(), &pair).await;
+    let ask: Vec<_> = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https")]
+        .into_iter()
+        .chain([(":authority", "a.example"), (":path", "/ws"), ("sec-websocket-version", "13")])
+        .collect();
+    // The stream stays open on this side, as that of a tunnel does.
+    frames.send(h2::HEADERS, h2::END_HEADERS, 1, &block(&ask)).await;
+    let fate = frames.fate(1).await;
+    assert!(matches!(fate, Fate::Answered(400) | Fate::Reset(1)), "{fate:?}");
+    t.backend.saw_nothing();
+    assert_eq!(t.backend.connections(), 0);
+    frames.request(3, &fields("/x", &[])).await;
+    assert_eq!(frames.fate(3).await, Fate::Answered(200));
+}
+
+/// HP-24, PA-09: `OPTIONS *` is answered here, and a fragment is no part of what is judged, nor of
+/// what is forwarded.
+#[tokio::test]
+async fn odd_targets_are_read_as_over_http1() {
+    let (_folder, pair, tls) = secured();
+    let routes = "routes: { /**: { OPTIONS: read, GET: { public: true } }, /admin: { GET: read } }";
+    let t = Harness::start(&format!("{tls}{routes}")).await;
+    let mut star = fields("*", &[]);
+    star[0].1 = "OPTIONS";
+    let mut frames = Frames::connect(t.address(), &pair).await;
+    frames.request(1, &star).await;
+    assert_eq!(frames.fate(1).await, Fate::Answered(204));
+    t.backend.saw_nothing();
+    frames.request(3, &fields("/admin#/x", &[])).await;
+    // 401 has no index of its own.
+    let fate = frames.fate(3).await;
+    assert!(matches!(fate, Fate::Answered(0 | 400) | Fate::Reset(1)), "{fate:?}");
+    t.backend.saw_nothing();
+    frames.request(5, &fields("/x#/../admin", &[])).await;
+    if frames.fate(5).await == Fate::Answered(200) {
+        assert_eq!(t.backend.saw_one().target, "/x");
+    }
+}
+
+/// SM-09 (RFC 9113 §8.1.1): a body that is not as long as was said ends its stream, and no backend
+/// takes what came for the whole; so does a field behind it that is none.
+#[tokio::test]
+async fn malformed_bodies_reach_nobody_whole() {
+    let (_folder, pair, tls) = secured();
+    let t = Harness::start(&(tls + OPEN)).await;
+    for (length, body, trailer) in [
+        (Some("5"), "few", None),
+        (Some("5"), "many more", None),
+        (None, "hello", Some(("x", "a\r\nb"))),
+        (None, "hello", Some(("connection", "close"))),
+    ] {
+        let mut frames = Frames::connect(t.address(), &pair).await;
+        post(&mut frames, length, body, trailer).await;
+        let fate = frames.fate(1).await;
+        let refused = matches!(fate, Fate::Answered(400) | Fate::Reset(1) | Fate::Gone(Some(1)));
+        assert!(refused, "{body} {trailer:?}: {fate:?}");
+    }
+    t.backend.saw_nothing();
+}
+
+/// SM-09, HP-10 (RFC 9113 §8.1): a pseudo-field behind a body says nothing to anybody. The library
+/// takes it out of the trailers without a word, and all the rest of them is dropped here.
+#[tokio::test]
+async fn a_pseudo_field_behind_a_body_goes_nowhere() {
+    let (_folder, pair, tls) = secured();
+    let t = Harness::start(&(tls + OPEN)).await;
+    let mut frames = Frames::connect(t.address(), &pair).await;
+    post(&mut frames, None, "hello", Some((":path", "/admin"))).await;
+    if frames.fate(1).await == Fate::Answered(200) {
+        let seen = t.backend.saw_one();
+        assert_eq!((&*seen.target, &*seen.body), ("/x", &b"hello"[..]));
+        assert!(seen.headers.values().all(|value| value != "/admin"), "{:?}", seen.headers);
+    }
+}
+
+/// `POST /x` on the first stream, with a length or none, and one trailer or none.
+async fn post(
+    frames: &mut Frames,
+    length: Option<&str>,
+    body: &str,
+    trailer: Option<(&str, &str)>,
+) {
+    let mut head = fields("/x", &[]);
+    head[0].1 = "POST";
+    head.extend(length.map(|length| ("content-length", length)));
+    frames.send(h2::HEADERS, h2::END_HEADERS, 1, &block(&head)).await;
+    let end = if trailer.is_none() { h2::END_STREAM } else { 0 };
+    frames.send(h2::DATA, end, 1, body.as_bytes()).await;
+    if let Some(trailer) = trailer {
+        let flags = h2::END_STREAM | h2::END_HEADERS;
+        frames.send(h2::HEADERS, flags, 1, &block(&[trailer])).await;
+    }
 }
 
 /// RFC 9113 §8.3.1: a host that is the authority's, written another way, is no contradiction.

@@ -367,6 +367,27 @@ async fn a_drain_under_load_loses_no_request() {
     assert_eq!(answered.load(Ordering::Relaxed), t.backend.seen().len());
 }
 
+/// HP-20: who waits when the time of the drain is over is told so, and others are served to the end.
+#[tokio::test]
+async fn what_is_not_answered_when_the_drain_ends_is_503_draining() {
+    let stuck = Chaos::start(&[Head, Hold]).await;
+    let t = Harness::start(&format!("upstreams: {{ main: {} }}\n{OPEN}", stuck.url())).await;
+    let waiting = tokio::spawn(t.get("/r").send());
+    until("the request", async || stuck.heads().len() == 1).await;
+    let drain = Drain { delay: Duration::ZERO, timeout: Duration::from_millis(100) };
+    assert_eq!(within(t.server.shutdown(drain)).await.cut, 1);
+    let answer = waiting.await.unwrap();
+    assert_eq!((answer.status().as_u16(), &*answer.reason()), (503, "draining"));
+    assert_eq!((answer.header("retry-after"), answer.header("connection")), ("1", "close"));
+    let lines = t.log();
+    assert_eq!(lines.lines().count(), 1, "{lines}");
+    assert!(
+        lines.contains("\"status\":503,\"decision\":\"deny\",\"reason\":\"draining\""),
+        "{lines}"
+    );
+    until("the backend's connection to end", async || stuck.open() == 0).await;
+}
+
 /// The real binary between an issuer and a backend.
 async fn start(yaml: &str, backend: &str, issuer: &Issuer) -> Process {
     Process::start(&whole(yaml, backend, issuer)).await

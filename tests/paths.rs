@@ -66,6 +66,31 @@ async fn other_spellings_of_a_path_are_judged_and_forwarded_as_the_one() {
     assert_eq!(t.backend.saw_one().target, "/caf%C3%A9/~x");
 }
 
+/// PA-01, PA-04: which route it is must not depend on how often the backend decodes.
+#[tokio::test]
+async fn a_path_that_is_another_route_once_it_is_decoded_is_refused() {
+    let t = Harness::start(
+        "routes: { '/users/{id}': { public: true }, '/users/me:drop': { GET: admin }, /**: { public: true }, /@me/**: { GET: me } }",
+    )
+    .await;
+    let refused =
+        ["/users/me%3Adrop", "/users/me%3adrop?x", "/%40me/x", "/%252%65%252%65/x", "/%25%32f"];
+    for path in refused {
+        let answer = t.get(path).send().await;
+        let said = (answer.status().as_u16(), &*answer.reason());
+        assert_eq!(said, (400, "ambiguous_path"), "{path}");
+    }
+    t.backend.saw_nothing();
+    assert_eq!(t.denials("-", "ambiguous_path").await, refused.len() as f64);
+    assert_eq!(t.get("/users/me:drop").send().await.status(), 401);
+    // Where it makes no difference, the backend gets what the client wrote.
+    for path in ["/users/a%40b.example%2Bc", "/users/me%3Aother", "/x%3Ay", "/100%25"] {
+        t.backend.forget();
+        assert_eq!(t.get(path).send().await.status(), 200, "{path}");
+        assert_eq!(t.backend.saw_one().target, path);
+    }
+}
+
 /// PA-03: only a route that says so gets encoded slashes, and gets them as they are.
 #[tokio::test]
 async fn encoded_slashes_are_kept_where_they_are_allowed() {

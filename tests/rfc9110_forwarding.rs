@@ -3,8 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
 use crate::harness::chaos::{Chaos, Step::*};
-use crate::harness::{Harness, Reply, raw, until};
+use crate::harness::{Harness, Reply, raw, until, within};
 
 const OPEN: &str = "routes: { /**: { GET: { public: true }, POST: { public: true } } }";
 
@@ -216,6 +219,35 @@ async fn an_old_client_is_served_by_the_same_rules() {
     let expect = "GET /r HTTP/1.0\r\nHost: a\r\nExpect: 100-continue\r\n\r\n";
     assert_eq!(raw::statuses(&raw::exchange(t.address(), expect).await), [401]);
     assert_eq!(t.backend.seen().len(), 1);
+}
+
+/// HP-07, HP-09 (RFC 9110 §10.1.1, §15.2): HTTP/1.0 knows no interim answers, neither ours nor the
+/// backend's.
+#[tokio::test]
+async fn an_old_client_hears_the_final_answer_alone() {
+    let chaos = Chaos::start(&[
+        Head,
+        Until("body"),
+        Say("HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"),
+        Say("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"),
+    ])
+    .await;
+    let t = Harness::start(&format!("upstreams: {{ main: {} }}\n{OPEN}", chaos.url())).await;
+    for (version, statuses) in [("1.0", &[200][..]), ("1.1", &[100, 200])] {
+        let head = format!(
+            "POST /x HTTP/{version}\r\nHost: a\r\nExpect: 100-continue\r\nConnection: close\r\n\
+             Content-Length: 4\r\n\r\n"
+        );
+        let before = chaos.heads().len();
+        let mut client = TcpStream::connect(t.address()).await.unwrap();
+        client.write_all(head.as_bytes()).await.unwrap();
+        // Whoever would be asked for the body has been asked by now.
+        until("the head", async || chaos.heads().len() > before).await;
+        client.write_all(b"body").await.unwrap();
+        let answer = within(raw::read_all(&mut client)).await;
+        assert_eq!(raw::statuses(&answer), statuses, "{answer}");
+    }
+    assert!(chaos.heads().iter().all(|head| !head.to_lowercase().contains("expect")));
 }
 
 /// OB-03: one id for the client, the backend and the log, whatever either side says.

@@ -74,6 +74,11 @@ async fn obscure_framing_is_refused() {
         "Transfer-Encoding: \u{b}chunked",
         "Transfer-Encoding: xchunked",
         "Transfer-Encoding: \"chunked\"",
+        "Transfer-Encoding: chunked;a=b",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: gzip, chunked",
+        "Content-Length: 5, 5",
+        "Content-Length: 5\r\nContent-Length: 5",
         "Content-Length: 5, 6",
         "Content-Length: +5",
         "Content-Length: 0x5",
@@ -106,6 +111,7 @@ async fn malformed_heads_are_refused() {
         "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET / http/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.2\r\nHost: a\r\n\r\n",
         "GET / HTTP/9.9\r\nHost: a\r\n\r\n",
         "GET /\r\nHost: a\r\n\r\n",
         "\0\0\0\0\r\n\r\n",
@@ -155,13 +161,15 @@ async fn bare_line_feeds_are_refused() {
 #[tokio::test]
 async fn broken_chunks_are_refused() {
     let t = Harness::start(OPEN).await;
-    for chunk in ["11111111111111111\r\n", "-1\r\n", "0x5\r\nhello\r\n", "5\r\nhelloX", "g\r\n"] {
+    let endless = format!("5;x={}\r\nhello\r\n", "y".repeat(1 << 20));
+    let broken = ["11111111111111111\r\n", "-1\r\n", "0x5\r\nhello\r\n", "5\r\nhelloX", "g\r\n"];
+    for chunk in broken.into_iter().chain([&*endless]) {
         t.backend.forget();
         let request = format!(
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}0\r\n\r\n"
         );
         let answered = statuses(&t, request).await;
-        assert_eq!(answered, [400], "{chunk:?}");
+        assert_eq!(answered, [400], "{:?}", &chunk[..chunk.len().min(40)]);
         t.backend.saw_nothing();
     }
 }
@@ -175,7 +183,7 @@ async fn a_fragment_never_reaches_the_backend() {
     t.backend.saw_nothing();
 }
 
-/// HP-05, HP-06.
+/// HP-05, HP-06: no tunnel, and nothing is echoed.
 #[tokio::test]
 async fn connect_and_trace_are_refused() {
     let t = Harness::start("routes: { /**: { allow: { token: any } } }").await;
@@ -185,9 +193,71 @@ async fn connect_and_trace_are_refused() {
     let answer = raw::exchange(t.address(), trace).await;
     assert_eq!(raw::statuses(&answer), [405]);
     assert!(!answer.contains("X-Secret"));
-    let star = "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    assert_eq!(statuses(&t, star).await, [400]);
     t.backend.saw_nothing();
+}
+
+/// HP-24: `OPTIONS *` asks for the server, which is the gateway: no route has a say, none is told of,
+/// and nothing is forwarded. `*` is no target of any other method.
+#[tokio::test]
+async fn options_for_the_server_is_answered_here() {
+    let t = Harness::start("routes: { /**: { OPTIONS: read, GET: { public: true } } }").await;
+    let ask =
+        |line: &str, fields: &str| format!("{line} HTTP/1.1\r\n{fields}Connection: close\r\n\r\n");
+    let answer = raw::exchange(t.address(), ask("OPTIONS *", "Host: a\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 204 No Content\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n") && !answer.contains("\r\nallow:"), "{answer}");
+    let line = t.logged(&raw::field(&answer, "x-request-id")).await;
+    assert_eq!((&line["method"], &line["decision"]), (&"OPTIONS".into(), &"-".into()));
+    assert_eq!(statuses(&t, ask("OPTIONS *", "Host: a\r\nMax-Forwards: 3\r\n")).await, [204]);
+    let told = [("route", "-"), ("method", "OPTIONS"), ("code", "204")];
+    assert_eq!(t.metric("scopegate_http_requests_total", &told).await, 2.0);
+    let refused = [
+        ask("GET *", "Host: a\r\n"),
+        ask("HEAD *", "Host: a\r\n"),
+        ask("POST *", "Host: a\r\n"),
+        ask("OPTIONS *", ""),
+        ask("OPTIONS *", "Host: a\r\nHost: b\r\n"),
+        ask("OPTIONS *", "Host: a b\r\n"),
+        ask("OPTIONS */x", "Host: a\r\n"),
+        ask("OPTIONS **", "Host: a\r\n"),
+        ask("OPTIONS *?x", "Host: a\r\n"),
+    ];
+    for request in &refused {
+        let answered = statuses(&t, request).await;
+        assert_eq!(answered, [400], "{request}");
+    }
+    assert_eq!(t.denials("-", "malformed_request").await, refused.len() as f64);
+    // Absolute-form names a resource even without a path, and its route is asked.
+    assert_eq!(statuses(&t, ask("OPTIONS http://a", "Host: a\r\n")).await, [401]);
+    t.backend.saw_nothing();
+}
+
+/// HP-05: OPTIONS goes no further than it may, and nowhere without its route's leave.
+#[tokio::test]
+async fn max_forwards_of_options_is_heeded() {
+    let t = Harness::start("routes: { /r: { GET: read, OPTIONS: read } }").await;
+    let token = t.token().scope("read").sign();
+    let ask = |hops: &str| t.call("OPTIONS", "/r").header("max-forwards", hops);
+    assert_eq!(ask("0").send().await.status(), 401);
+    let here = ask("0").bearer(&token).send().await;
+    assert_eq!((here.status().as_u16(), here.header("allow")), (204, "GET, HEAD, OPTIONS"));
+    assert_eq!(t.line(&here).await["decision"], "allow");
+    for wrong in ["x", "-1", "1, 2"] {
+        let answer = ask(wrong).bearer(&token).send().await;
+        assert_eq!((answer.status().as_u16(), &*answer.reason()), (400, "malformed_request"));
+    }
+    let twice = ask("3").header("max-forwards", "3").bearer(&token).send().await;
+    assert_eq!(twice.status(), 400);
+    t.backend.saw_nothing();
+    for (hops, sent) in [("3", "2"), ("1", "0"), ("99999999999999999999", "18446744073709551614")] {
+        assert_eq!(ask(hops).bearer(&token).send().await.status(), 200);
+        assert_eq!(t.backend.saw_one().header("max-forwards"), Some(sent));
+        t.backend.forget();
+    }
+    // Other methods may ignore the field (RFC 9110 §7.6.2).
+    let get = t.get("/r").bearer(&token).header("max-forwards", "0").send().await;
+    assert_eq!(get.status(), 200);
+    assert_eq!(t.backend.saw_one().header("max-forwards"), Some("0"));
 }
 
 /// HP-23: oversize heads.
@@ -201,8 +271,10 @@ async fn oversize_heads_are_refused() {
     assert_eq!(statuses(&t, request(&format!("/{}", "x".repeat(20_000)), "")).await, [414]);
     let many = "X: y\r\n".repeat(150);
     assert_eq!(statuses(&t, request("/", &many)).await, [431]);
-    let big = format!("X: {}\r\n", "y".repeat(70 << 10));
-    assert_eq!(statuses(&t, request("/", &big)).await, [431]);
+    for size in [70 << 10, 100_000, 1 << 20] {
+        let big = format!("X: {}\r\n", "y".repeat(size));
+        assert_eq!(statuses(&t, request("/", &big)).await, [431], "{size}");
+    }
     assert_eq!(t.backend.seen().len(), 1);
 }
 

@@ -2,6 +2,7 @@
 //! certificates without a restart.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Empty};
@@ -169,6 +170,77 @@ fn client_hello(minor: u8) -> Vec<u8> {
 }
 
 const ALERT: u8 = 0x15;
+
+/// TL-01, RFC 9325 §4.2: whoever speaks TLS 1.2 without forward secrecy or authenticated encryption is
+/// refused; the same hello with a good suite is answered.
+#[tokio::test]
+async fn weak_suites_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = Pair::write(folder.path(), "a", &["a.example"]);
+    let t = start(&[&pair]).await;
+    const GOOD: u16 = 0xc02b; // ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+    for weak in [0xc009, 0xc00a, 0xc007, 0xc023, 0x009c, 0x002f, 0x000a, 0x0005, 0x0001] {
+        let answer = answer_to(&t, &client_hello_12(weak)).await;
+        assert_eq!(
+            (answer.first(), answer.last()),
+            (Some(&ALERT), Some(&HANDSHAKE_FAILURE)),
+            "{weak:x}"
+        );
+    }
+    let mut stream = TcpStream::connect(t.address()).await.unwrap();
+    stream.write_all(&client_hello_12(GOOD)).await.unwrap();
+    assert_eq!(within(stream.read_u8()).await.unwrap(), 0x16);
+    t.backend.saw_nothing();
+}
+
+/// A ClientHello of TLS 1.2 that offers one suite, P-256, ECDSA with SHA-256 and `null` compression.
+fn client_hello_12(suite: u16) -> Vec<u8> {
+    let mut body = vec![3, 3];
+    body.extend([7; 32]); // random
+    body.extend([0]); // no session
+    body.extend([0, 2]);
+    body.extend(suite.to_be_bytes());
+    body.extend([1, 0]); // no compression
+    body.extend([0, 22]);
+    body.extend([0, 10, 0, 4, 0, 2, 0, 23]); // supported_groups
+    body.extend([0, 13, 0, 4, 0, 2, 4, 3]); // signature_algorithms
+    body.extend([0, 11, 0, 2, 1, 0]); // ec_point_formats
+    let length = u8::try_from(body.len()).unwrap();
+    let mut record = vec![0x16, 3, 1, 0, length + 4, 1, 0, 0, length];
+    record.append(&mut body);
+    record
+}
+
+const HANDSHAKE_FAILURE: u8 = 40;
+
+/// TL-01, RFC 8470: a session is taken up again, and never with early data: whoever recorded that
+/// could send it a second time.
+#[tokio::test]
+async fn no_session_takes_early_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = Pair::write(folder.path(), "a", &["a.example"]);
+    let t = start(&[&pair]).await;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(pair.der.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider);
+    let config = config.with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.enable_early_data = true;
+    let config = Arc::new(config);
+    let name = || rustls_pki_types::ServerName::try_from("a.example").unwrap();
+    for kind in [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed] {
+        let connector = tokio_rustls::TlsConnector::from(Arc::clone(&config));
+        let stream = TcpStream::connect(t.address()).await.unwrap();
+        let mut stream = within(connector.connect(name(), stream)).await.unwrap();
+        assert_eq!(stream.get_ref().1.handshake_kind(), Some(kind));
+        // The tickets come with the answer.
+        stream.write_all(b"GET /open HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        assert_eq!(within(stream.read_u8()).await.unwrap(), b'H');
+    }
+    let mut next = rustls::ClientConnection::new(config, name()).unwrap();
+    assert!(next.early_data().is_none());
+}
 
 async fn answer_to(t: &Harness, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(t.address()).await.unwrap();

@@ -24,6 +24,7 @@ mod key_set;
 mod keyring;
 mod keys;
 mod kinds;
+mod lease;
 mod logout;
 mod metadata;
 mod names;
@@ -43,6 +44,7 @@ mod tests;
 
 pub use account::{Account, Field, account, is_called};
 pub use issuer::{Issuer, IssuerStatus};
+pub(crate) use lease::Lease;
 pub use logout::{Logout, LogoutFault, claimed_issuer};
 pub use presets::preset_names;
 pub use published::{Published, published};

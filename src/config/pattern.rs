@@ -191,6 +191,7 @@ mod tests {
         assert_eq!(parse_pattern("API.example.com/v1").unwrap().host.unwrap(), "api.example.com");
     }
 
+    /// PA-14.
     #[test]
     fn what_requests_may_not_have_patterns_may_not_have() {
         for text in [

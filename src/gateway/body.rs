@@ -6,14 +6,20 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
+use super::term::Term;
 use crate::forward::{BodyError, UpstreamBody};
 use crate::record::Record;
+
+/// What comes of asking for a frame.
+type Polled = Option<Result<Frame<Bytes>, BodyError>>;
 
 /// The body of an answer; its end ends the request's record.
 #[derive(Debug)]
 pub struct Body {
     source: Source,
     record: Option<Box<Record>>,
+    /// Of a stream that a token admitted.
+    term: Option<Box<Term>>,
 }
 
 #[derive(Debug)]
@@ -25,15 +31,44 @@ enum Source {
 impl Body {
     pub(super) fn whole(bytes: Bytes) -> Self {
         let bytes = Some(bytes).filter(|bytes| !bytes.is_empty());
-        Self { source: Source::Whole(bytes), record: None }
+        Self { source: Source::Whole(bytes), record: None, term: None }
     }
 
-    pub(super) fn upstream(body: UpstreamBody) -> Self {
-        Self { source: Source::Upstream(body), record: None }
+    pub(super) fn upstream(body: UpstreamBody, term: Option<Box<Term>>) -> Self {
+        Self { source: Source::Upstream(body), record: None, term }
     }
 
     pub(super) fn record(&mut self, record: Box<Record>) {
         self.record = Some(record);
+    }
+}
+
+impl Body {
+    /// The next frame of the backend's, or the last of the gateway's: the term is over, and what
+    /// is left of the answer is nobody's.
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Polled> {
+        let over = self.term.take_if(|term| term.poll_over(cx).is_ready());
+        if let Some(term) = over {
+            self.cut();
+            self.source = Source::Whole(None);
+            return Poll::Ready(Some(term.last_words().ok_or(BodyError::Cut)));
+        }
+        match &mut self.source {
+            Source::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Source::Upstream(body) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                if let (Some(term), Some(Ok(frame))) = (&mut self.term, &frame) {
+                    term.passed(frame.data_ref().map_or(&[], |data| data));
+                }
+                Poll::Ready(frame)
+            }
+        }
+    }
+
+    fn cut(&mut self) {
+        if let Some(record) = &mut self.record {
+            record.cut = true;
+        }
     }
 }
 
@@ -51,14 +86,8 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match &mut self.source {
-            Source::Whole(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
-            Source::Upstream(body) => ready!(Pin::new(body).poll_frame(cx)),
-        };
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled> {
+        let frame = ready!(self.poll_source(cx));
         if let Some(record) = &mut self.record {
             match frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref)) {
                 Some(Ok(Some(data))) => record.bytes_out += data.len() as u64,

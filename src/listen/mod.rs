@@ -75,6 +75,9 @@ pub trait Service: Clone + Send + Sync + 'static {
 
     /// What is said to a client whose bytes are no request, or not in time; never fails.
     fn refuse(&self, peer: &Peer, rejection: Rejection) -> Response<Self::Body>;
+
+    /// Connections are about to be cut: whatever is polled from now on is to be answered at once.
+    fn close(&self) {}
 }
 
 impl Service for Arc<Gateway> {
@@ -91,6 +94,10 @@ impl Service for Arc<Gateway> {
 
     fn refuse(&self, peer: &Peer, rejection: Rejection) -> Response<Self::Body> {
         Gateway::refuse(self, peer, rejection)
+    }
+
+    fn close(&self) {
+        Gateway::close(self);
     }
 }
 

@@ -3,6 +3,8 @@
 //! [`Policy::compile`] is the only way from one to the other. A request loads one policy and uses
 //! it to its end, so a reload never changes a decision half-way.
 
+#[cfg(test)]
+mod agreement;
 mod compile;
 mod link;
 mod route;
@@ -86,9 +88,15 @@ impl Policy {
     /// The route for a target.
     ///
     /// # Errors
-    /// `NoRoute`, or `AmbiguousPath` for an encoded slash that the route does not accept.
+    /// `NoRoute`, or `AmbiguousPath` for an encoded slash that the route does not accept, and for
+    /// escapes such as `%3A` with which another route matches once they are decoded.
     pub fn locate(&self, target: &Target) -> Result<&Arc<Route>, Rejection> {
         let found = self.router.find(target.host(), target.path());
+        if let Some(decoded) = target.decoded()
+            && self.router.find(target.host(), decoded) != found
+        {
+            return Err(Rejection::AmbiguousPath("another route matches it once it is decoded"));
+        }
         let Some(route) = found.and_then(|index| self.routes.get(index)) else {
             return Err(Rejection::NoRoute);
         };
@@ -268,7 +276,7 @@ mod tests {
     use super::*;
     use crate::config::{Variables, load_text};
 
-    fn shared() -> Shared {
+    pub(super) fn shared() -> Shared {
         let (clock, metrics) = (Clock::default(), Metrics::default());
         let verdicts = Arc::new(Verdicts::new(10, &metrics));
         let revocations = Arc::new(Revocations::none(&clock, &metrics));

@@ -89,6 +89,8 @@ pub(crate) struct Record {
     pub(crate) identity: Option<Arc<Identity>>,
     /// How it went, if it was a preflight that was answered here.
     pub(crate) preflight: Option<Preflight>,
+    /// Whether the gateway answered for the backend what it had permitted.
+    pub(crate) answered_here: bool,
     /// Why it was refused.
     refused: Option<Rejection>,
     /// Why it would have been, on a route that only reports.
@@ -151,6 +153,7 @@ impl Record {
             route: None,
             identity: None,
             preflight: None,
+            answered_here: false,
             refused: None,
             would_deny: None,
             plan: None,
@@ -270,7 +273,8 @@ impl Record {
 
     /// Whether the policy had its say before the client went away.
     fn is_decided(&self) -> bool {
-        self.refused.is_some() || self.forwarded.is_some() || self.preflight.is_some()
+        let answered_here = self.preflight.is_some() || self.answered_here;
+        self.refused.is_some() || self.forwarded.is_some() || answered_here
     }
 
     /// `deny` for what the policy refused; a backend's failure is no denial. `-` for a request that

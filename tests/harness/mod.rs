@@ -17,6 +17,7 @@ pub mod process;
 pub mod raw;
 pub mod scrape;
 pub mod socket;
+pub mod strict;
 pub mod tls;
 pub mod token;
 pub mod verdicts;

@@ -376,6 +376,93 @@ mod tests {
         assert!(keeps("1.0", "connection: Keep-Alive"));
     }
 
+    /// Field lines that frame a body, or look as if, and some that do not.
+    fn lines() -> impl Strategy<Value = Vec<u8>> {
+        let names = prop::sample::select(vec![
+            "Content-Length",
+            "content-length",
+            "Transfer-Encoding",
+            "TRANSFER-ENCODING",
+            "X",
+            "Content_Length",
+            "Transfer-Encoding ",
+            " Content-Length",
+            "Content-Length\0",
+            "",
+        ]);
+        let values = prop::sample::select(vec![
+            "5",
+            "0",
+            "05",
+            "+5",
+            "5, 5",
+            "0x5",
+            "5 5",
+            "",
+            "18446744073709551616",
+            "chunked",
+            "Chunked",
+            "chunked, chunked",
+            "gzip, chunked",
+            "chunked;q=1",
+            "\"chunked\"",
+            "identity",
+        ]);
+        let ends =
+            prop_oneof![30 => Just("\r\n"), 1 => Just("\n"), 1 => Just("\r"), 1 => Just("\r\n ")];
+        let between =
+            prop_oneof![20 => Just(": "), 2 => Just(":"), 2 => Just(":\t"), 1 => Just(" : ")];
+        let line = (names, between, values, ends).prop_map(|(name, between, value, end)| {
+            [name, between, value, end].concat().into_bytes()
+        });
+        let junk = prop::collection::vec(any::<u8>(), 0..6);
+        let lines = prop::collection::vec(prop_oneof![12 => line, 1 => junk], 0..4);
+        lines.prop_map(|lines| lines.concat())
+    }
+
+    /// The framing of a head, if there is no doubt about it.
+    fn undoubted(head: &[u8]) -> Option<Left> {
+        let text = head.strip_suffix(b"\r\n\r\n")?;
+        let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
+        let (mut coding, mut length) = (Vec::new(), Vec::new());
+        for (index, line) in lines.iter().enumerate().skip(1) {
+            let is_last = index + 1 == lines.len();
+            let line = if is_last { line } else { line.strip_suffix(b"\r")? };
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            let name = line[..colon].to_ascii_lowercase();
+            let value = line[colon + 1..].trim_ascii().to_ascii_lowercase();
+            match &*name {
+                b"content-length" => length.push(value),
+                b"transfer-encoding" => coding.push(value),
+                _ => {}
+            }
+        }
+        match (&coding[..], &length[..]) {
+            ([], []) => Some(Left::NOTHING),
+            ([], [one]) if one.iter().all(u8::is_ascii_digit) => {
+                Some(Left::Length(std::str::from_utf8(one).ok()?.parse().ok()?))
+            }
+            ([one], []) if one == b"chunked" => Some(Left::Chunks(Chunks::Size)),
+            _ => None,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        /// SM-01 to SM-06: a head that is taken has one framing, and it is the one that is seen by
+        /// whoever splits it into lines.
+        #[test]
+        fn a_head_that_is_taken_has_exactly_one_framing(fields in lines()) {
+            let text = [b"POST / HTTP/1.1\r\nhost: a\r\n".as_slice(), &fields, b"\r\n"].concat();
+            let mut input = BytesMut::from(&*text);
+            if let Ok(Some(head)) = Head::take(&mut input, &Limits::default()) {
+                let taken = &text[..text.len() - input.len()];
+                prop_assert_eq!(Some(head.body), undoubted(taken), "{}", taken.escape_ascii());
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn nothing_panics(text in prop::collection::vec(any::<u8>(), 0..120)) {

@@ -81,7 +81,13 @@ impl<S: Service> Connection<'_, S> {
                 return Poll::Ready(Err(End::Gone));
             }
             match self.watch.phase(cx) {
-                Phase::Closed => Poll::Ready(Err(End::Cut)),
+                Phase::Closed => {
+                    self.service.close();
+                    Poll::Ready(match answer.as_mut().poll(cx) {
+                        Poll::Ready(response) => Ok(response),
+                        Poll::Pending => Err(End::Cut),
+                    })
+                }
                 Phase::Serving | Phase::Draining => Poll::Pending,
             }
         })
