@@ -3,7 +3,6 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use crate::config::{ClaimMatch, ClaimPath};
@@ -92,8 +91,9 @@ pub struct Identity {
     pub claims: Claims,
     /// The issuer's names for claims.
     pub aliases: Arc<[(String, Vec<ClaimPath>)]>,
-    /// The identity headers for backends, ready to be cloned into a request.
-    pub headers: Box<[(HeaderName, HeaderValue)]>,
+    /// The identity headers for backends, as field lines with their ends: written once, sent with
+    /// each request.
+    pub headers: Box<[u8]>,
     /// What limits count this caller by.
     pub keys: LimitKeys,
     /// What revocations know the token by, once somebody has asked.

@@ -11,13 +11,20 @@ use serde_json::Value;
 use crate::config::{IdentityHeader, Template, TemplatePart};
 use crate::identity::Identity;
 
-/// The headers that `templates` make of `identity`, 8 KiB of values at most. A header is absent if
+/// The headers that `templates` make of `identity`, as field lines; 8 KiB of values at most. A header is absent if
 /// a claim in it is. A list that does not fit ends early, at an item's end, and a header named
 /// `<name>-Truncated` says so; a header of which no part may be cut is left out, with the same sign.
-pub(super) fn headers(
-    templates: &[IdentityHeader],
-    identity: &Identity,
-) -> Box<[(HeaderName, HeaderValue)]> {
+pub(super) fn headers(templates: &[IdentityHeader], identity: &Identity) -> Box<[u8]> {
+    let mut lines = Vec::new();
+    for (name, value) in fields(templates, identity) {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            lines.extend_from_slice(part);
+        }
+    }
+    lines.into_boxed_slice()
+}
+
+fn fields(templates: &[IdentityHeader], identity: &Identity) -> Vec<(HeaderName, HeaderValue)> {
     let mut filled: Vec<_> = templates
         .iter()
         .filter_map(|header| Some((&*header.name, fill(&header.template, identity)?)))
@@ -37,7 +44,7 @@ pub(super) fn headers(
             headers.extend(truncated(name));
         }
     }
-    headers.into_boxed_slice()
+    headers
 }
 
 /// A part of a header's value, encoded.

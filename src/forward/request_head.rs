@@ -46,8 +46,8 @@ pub(super) fn write(
     for (name, value) in outgoing.trace.iter().flat_map(|trace| trace.fields()) {
         line(&mut out, &name, value.as_bytes());
     }
-    for (name, value) in outgoing.identity.iter().flat_map(|identity| &identity.headers) {
-        line(&mut out, name, value.as_bytes());
+    if let Some(identity) = outgoing.identity {
+        out.extend_from_slice(&identity.headers);
     }
     out.extend_from_slice(b"\r\n");
     Ok(out)

@@ -134,10 +134,11 @@ impl Record {
     /// A record on the heap: it moves with the response, through every layer that hands it on.
     pub(crate) fn start(sink: &Arc<Sink>, peer: &Peer, request: &request::Parts) -> Box<Self> {
         peer.in_flight.inc();
+        let now = sink.clock.now();
         Box::new(Self {
-            started: sink.clock.now(),
+            started: now,
             answered: None,
-            request_id: request_id::of(&request.headers),
+            request_id: request_id::of(&request.headers, now.unix),
             // Only the log's lines name it.
             told_trace: sink.log.as_ref().and_then(|_| TraceId::told(&request.headers)),
             trace: None,

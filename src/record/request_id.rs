@@ -1,17 +1,17 @@
 //! The id that ties a response, its log line and the backend's log line together.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// `X-Request-Id`.
 pub(crate) const NAME: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The client's id if it is short and safe, else a new one.
-pub(crate) fn of(headers: &HeaderMap) -> HeaderValue {
+/// The client's id if it is short and safe, else a new one, made at `now`, since 1970.
+pub(crate) fn of(headers: &HeaderMap, now: Duration) -> HeaderValue {
     match headers.get(NAME) {
         Some(sent) if is_safe(sent.as_bytes()) => sent.clone(),
-        Some(_) | None => fresh(),
+        Some(_) | None => fresh(now),
     }
 }
 
@@ -21,9 +21,8 @@ fn is_safe(id: &[u8]) -> bool {
 }
 
 /// 48 bits of milliseconds and 80 random bits in Crockford's base 32: ids sort by time.
-fn fresh() -> HeaderValue {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut bits = (since.as_millis() << 80) | (fastrand::u128(..) >> 48);
+fn fresh(now: Duration) -> HeaderValue {
+    let mut bits = (now.as_millis() << 80) | (fastrand::u128(..) >> 48);
     let mut text = [0; 26];
     for byte in text.iter_mut().rev() {
         *byte = DIGITS[usize::from(bits as u8 & 31)];
@@ -37,6 +36,10 @@ const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of(headers: &HeaderMap) -> HeaderValue {
+        super::of(headers, Duration::from_secs(1))
+    }
 
     /// OB-03.
     #[test]

@@ -25,7 +25,6 @@ fn lines<'t>(head: &'t str, name: &str) -> Vec<&'t str> {
 }
 
 fn identity() -> &'static Identity {
-    let header = |name, value| (HeaderName::from_static(name), HeaderValue::from_static(value));
     let identity = Identity {
         issuer: "main".into(),
         issuer_url: "https://id.example".into(),
@@ -45,7 +44,7 @@ fn identity() -> &'static Identity {
         jti_hash: None,
         claims: Claims::new(Box::default(), Map::new()),
         aliases: [].into(),
-        headers: [header("x-auth-subject", "alice"), header("x-auth-kind", "user")].into(),
+        headers: (*b"x-auth-subject: alice\r\nx-auth-kind: user\r\n").into(),
         keys: LimitKeys { client: 0, user: 0 },
         marks: OnceLock::new(),
     };
