@@ -16,6 +16,7 @@ mod backends;
 mod balance;
 mod breaker;
 mod bypasses;
+mod chaos_backend;
 mod cli;
 mod cors;
 mod demo;
