@@ -17,6 +17,7 @@ mod balance;
 mod breaker;
 mod bypasses;
 mod chaos_backend;
+mod chaos_client;
 mod cli;
 mod cors;
 mod demo;

@@ -35,6 +35,12 @@ pub enum Step {
     Wait,
     /// Does nothing until the peer goes away.
     Hold,
+    /// Says that nothing more will come, and goes on.
+    Finish,
+    /// Does nothing, and reads nothing, until the peer resets the connection. For clients.
+    Deaf,
+    /// Waits until a backend has seen the request. For clients.
+    Seen,
     /// Closes the connection with a reset.
     Reset,
     /// Answers each request as it should: 200 and `good`.
@@ -168,13 +174,12 @@ async fn play(mut stream: TcpStream, script: Script, state: &State) -> std::io::
             Step::Until(text) => drop(read_until(&mut stream, text).await?),
             Step::Say(text) => stream.write_all(text.as_bytes()).await?,
             Step::SayForever(text) => {
-                let much = text.repeat(1000);
-                loop {
-                    stream.write_all(much.as_bytes()).await?;
-                }
+                say_forever(&mut stream, text).await?;
             }
             Step::Drip(text) => drip(&mut stream, text).await?,
             Step::Pour(count) => pour(&mut stream, *count).await?,
+            Step::Finish => stream.shutdown().await?,
+            Step::Deaf | Step::Seen => panic!("that is for clients"),
             Step::Wait => state.go.notified().await,
             Step::Hold => drain(&mut stream).await?,
             Step::Reset => return stream.set_zero_linger(),
@@ -207,14 +212,31 @@ async fn drain(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<()> {
     tokio::io::copy(stream, &mut tokio::io::sink()).await.map(drop)
 }
 
-async fn drip(stream: &mut (impl AsyncWrite + Unpin), text: &str) -> std::io::Result<()> {
+/// Looking for an error takes nothing of what has come; a reset is one.
+pub async fn deaf(stream: &TcpStream) {
+    while socket2::SockRef::from(stream).take_error().unwrap().is_none() {
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+pub async fn say_forever(
+    stream: &mut (impl AsyncWrite + Unpin),
+    text: &str,
+) -> std::io::Result<()> {
+    let much = text.repeat(1000);
+    loop {
+        stream.write_all(much.as_bytes()).await?;
+    }
+}
+
+pub async fn drip(stream: &mut (impl AsyncWrite + Unpin), text: &str) -> std::io::Result<()> {
     loop {
         stream.write_all(text.as_bytes()).await?;
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-async fn pour(stream: &mut (impl AsyncWrite + Unpin), mut count: u64) -> std::io::Result<()> {
+pub async fn pour(stream: &mut (impl AsyncWrite + Unpin), mut count: u64) -> std::io::Result<()> {
     let piece = vec![b'x'; 256 << 10];
     while count > 0 {
         let some = count.min(piece.len() as u64);

@@ -13,6 +13,7 @@ pub mod log;
 pub mod markdown;
 pub mod process;
 pub mod raw;
+pub mod rude;
 pub mod scrape;
 pub mod socket;
 pub mod tls;
