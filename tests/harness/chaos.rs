@@ -60,6 +60,8 @@ struct State {
     script: Mutex<Script>,
     accepted: AtomicUsize,
     open: AtomicUsize,
+    /// Connections on which something is still to be said.
+    busy: AtomicUsize,
     heads: Mutex<Vec<String>>,
     go: Notify,
 }
@@ -82,6 +84,7 @@ impl Chaos {
             script: Mutex::new(script),
             accepted: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
+            busy: AtomicUsize::new(0),
             heads: Mutex::default(),
             go: Notify::new(),
         });
@@ -111,6 +114,11 @@ impl Chaos {
     /// How many connections there are.
     pub fn open(&self) -> usize {
         self.state.open.load(Ordering::SeqCst)
+    }
+
+    /// Whether all was said and done on every connection, but for waiting for its end.
+    pub fn is_spent(&self) -> bool {
+        self.state.busy.load(Ordering::SeqCst) == 0
     }
 
     /// The heads of the requests so far, as they came.
@@ -157,16 +165,26 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
     while let Ok((stream, _)) = listener.accept().await {
         state.accepted.fetch_add(1, Ordering::SeqCst);
         state.open.fetch_add(1, Ordering::SeqCst);
+        state.busy.fetch_add(1, Ordering::SeqCst);
         let (script, state) = (*state.script.lock().unwrap(), Arc::clone(&state));
         connections.spawn(async move {
             // An error means that the peer went away, which ends every script.
-            drop(play(stream, script, &state).await);
+            let stream = played(stream, script, &state).await;
+            state.busy.fetch_sub(1, Ordering::SeqCst);
+            if let Ok(mut stream) = stream {
+                drop(drain(&mut stream).await);
+            }
             state.open.fetch_sub(1, Ordering::SeqCst);
         });
     }
 }
 
-async fn play(mut stream: TcpStream, script: Script, state: &State) -> std::io::Result<()> {
+/// Plays the script. What is left of it is to wait for the end.
+async fn played(
+    mut stream: TcpStream,
+    script: Script,
+    state: &State,
+) -> std::io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     for step in script {
         match step {
@@ -181,8 +199,11 @@ async fn play(mut stream: TcpStream, script: Script, state: &State) -> std::io::
             Step::Finish => stream.shutdown().await?,
             Step::Deaf | Step::Seen => panic!("that is for clients"),
             Step::Wait => state.go.notified().await,
-            Step::Hold => drain(&mut stream).await?,
-            Step::Reset => return stream.set_zero_linger(),
+            Step::Hold => return Ok(stream),
+            Step::Reset => {
+                stream.set_zero_linger()?;
+                return Err(std::io::ErrorKind::ConnectionReset.into());
+            }
             Step::Serve => loop {
                 head(&mut stream, state).await?;
                 stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ngood").await?;
@@ -198,7 +219,7 @@ async fn play(mut stream: TcpStream, script: Script, state: &State) -> std::io::
         }
     }
     stream.shutdown().await?;
-    drain(&mut stream).await
+    Ok(stream)
 }
 
 async fn head(stream: &mut TcpStream, state: &State) -> std::io::Result<String> {
