@@ -71,7 +71,7 @@ impl Tested {
                 _ => chaos.url(),
             };
             backends.push(chaos);
-            let timeout = "{ connect: 500ms, response: 500ms, idle: 500ms }";
+            let timeout = "{ connect: 1s, response: 1s, idle: 1s }";
             upstreams += &format!("  u{number}: {{ targets: ['{url}'], timeout: {timeout} }}\n");
             let open = "GET: { public: true }, POST: { public: true }";
             routes += &format!("  /c{number}/**: {{ upstream: u{number}, {open} }}\n");
@@ -233,6 +233,6 @@ fn mib(bytes: u64) -> String {
 /// Good requests behind each case.
 const NEXT: usize = 3;
 /// Cases at the same time.
-const LANES: usize = 4;
+const LANES: usize = 6;
 /// Bytes that the process may grow by at most while bodies of 1 GiB pass through it.
 const MOST_GROWTH: u64 = 16 << 20;

@@ -37,9 +37,9 @@ pub enum End {
 }
 
 impl Case {
-    /// How long it may take. The timeouts are half a second each; the rest is for slow machines.
+    /// How long it may take. The timeouts are a second each; the rest is for slow machines.
     pub fn at_most(&self) -> Duration {
-        Duration::from_secs(if self.is_large() { 120 } else { 5 })
+        Duration::from_secs(if self.is_large() { 120 } else { 10 })
     }
 
     /// Whether its body is much.
