@@ -144,7 +144,7 @@ impl Books {
         let (status, own, text) = match got {
             Got::Answer { status, own, text } => (status, own, text),
             Got::Nothing(error) => {
-                self.find("lost", format!("{method} {path}/{}: {error}", asked.id));
+                self.find("lost", &format!("{method} {path}/{}: {error}", asked.id));
                 return Share::AtMostOnce;
             }
         };
@@ -167,7 +167,10 @@ impl Books {
             }
             _ => {}
         }
-        self.find("wrong", format!("{method} {path}/{}: {status} {text}, not {right:?}", asked.id));
+        self.find(
+            "wrong",
+            &format!("{method} {path}/{}: {status} {text}, not {right:?}", asked.id),
+        );
         Share::AtMostOnce
     }
 
@@ -183,7 +186,7 @@ impl Books {
                 Share::Once => times == 1,
             };
             if !right {
-                self.find("wrong", format!("request {id} was delivered {times} times"));
+                self.find("wrong", &format!("request {id} was delivered {times} times"));
             }
             if share != Share::Never {
                 self.count("POSTs whose deliveries were counted");
@@ -199,7 +202,7 @@ impl Books {
         self.counts.get(name).copied().unwrap_or(0)
     }
 
-    fn find(&mut self, name: &'static str, finding: String) {
+    fn find(&mut self, name: &'static str, finding: &str) {
         self.count(name);
         if self.findings.len() < MOST_FINDINGS {
             self.findings.push(format!("{name}: {finding}"));
