@@ -188,8 +188,8 @@ impl Books {
             if !right {
                 self.find("wrong", &format!("request {id} was delivered {times} times"));
             }
-            if share != Share::Never {
-                self.count("POSTs whose deliveries were counted");
+            if right && share != Share::Never {
+                self.count(COUNTED);
             }
         }
     }
@@ -215,16 +215,18 @@ pub fn id_of(target: &str) -> Option<u64> {
     target.rsplit('/').next()?.parse().ok()
 }
 
+const COUNTED: &str = "allowed POSTs that were delivered once, or not at all if the answer said so";
 const POST_FAILED: &str = "POSTs that the upstream failed, and the answer said so";
 const GET_FAILED: &str = "GETs that the upstream failed, and the answer said so";
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "reloads",
     "sent",
     "answered",
     "answered as asked",
     "rightly refused",
     "judged exactly",
+    COUNTED,
     POST_FAILED,
     GET_FAILED,
     "wrong",
