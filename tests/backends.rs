@@ -1,5 +1,5 @@
 //! Whatever a backend does, its clients get a clear answer in a bounded time, nobody else notices,
-//! and the next request starts from a clean connection.
+//! and the next request starts from a clean connection. Every stage is in `chaos_backend`.
 
 use std::time::{Duration, Instant};
 
@@ -22,107 +22,6 @@ routes:
     Harness::start(&upstreams.replace("{bad}", &chaos.url())).await
 }
 
-/// A fault, and what becomes of it: the client's status and reason, the metric's reason.
-type Case = (&'static str, Script, u16, &'static str, &'static str);
-
-const CLOSES: (u16, &str, &str) = (502, "upstream_unreachable", "reset");
-const NOT_HTTP: (u16, &str, &str) = (502, "upstream_protocol", "reset");
-const LATE: (u16, &str, &str) = (504, "upstream_timeout", "timeout");
-
-const fn case(name: &'static str, script: Script, end: (u16, &'static str, &'static str)) -> Case {
-    (name, script, end.0, end.1, end.2)
-}
-
-const BEFORE_THE_BODY: &[Case] = &[
-    case("closes at once", &[], CLOSES),
-    case("resets at once", &[Reset], CLOSES),
-    case("resets at the request", &[Head, Reset], CLOSES),
-    case("closes at the request", &[Head], CLOSES),
-    case("closes within its head", &[Head, Say("HTTP/1.1 200 OK\r\nconte")], CLOSES),
-    case("hangs before its head", &[Head, Hold], LATE),
-    case("hangs within its head", &[Head, Say("HTTP/1.1 200 OK\r\n"), Hold], LATE),
-    case("interim answers for ever", &[Head, SayForever("HTTP/1.1 103 Hints\r\n\r\n")], NOT_HTTP),
-    case(
-        "a head without end",
-        &[Head, Say("HTTP/1.1 200 OK\r\n"), SayForever("a: b\r\n")],
-        NOT_HTTP,
-    ),
-    case("garbage", &[Head, Say("\u{1}\u{2}\r\n\r\n"), Hold], NOT_HTTP),
-    case("an answer without a head", &[Head, Say("hello\r\n\r\n"), Hold], NOT_HTTP),
-    case("a TLS alert", &[Head, Say("\u{15}\u{3}\u{1}\0\u{2}\u{2}\u{46}"), Hold], NOT_HTTP),
-    case("another protocol", &[Head, Say("SSH-2.0-OpenSSH_9.2\r\n"), Hold], NOT_HTTP),
-    case("HTTP/2", &[Head, Say("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Hold], NOT_HTTP),
-    case("no status", &[Head, Say("HTTP/1.1 \r\n\r\n"), Hold], NOT_HTTP),
-    case("a folded line", &[Head, Say("HTTP/1.1 200 OK\r\na: b\r\n c\r\n\r\n"), Hold], NOT_HTTP),
-    case("a blank in a name", &[Head, Say("HTTP/1.1 200 OK\r\na : b\r\n\r\n"), Hold], NOT_HTTP),
-    case(
-        "a length that is none",
-        &[Head, Say("HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n")],
-        NOT_HTTP,
-    ),
-    case(
-        "two lengths",
-        &[Head, Say("HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab")],
-        NOT_HTTP,
-    ),
-    case(
-        "a length and chunks",
-        &[
-            Head,
-            Say(
-                "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-            ),
-        ],
-        NOT_HTTP,
-    ),
-    case(
-        "a coding that nobody asked for",
-        &[Head, Say("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n")],
-        NOT_HTTP,
-    ),
-    case(
-        "a change of protocol",
-        &[
-            Head,
-            Say("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"),
-            Hold,
-        ],
-        NOT_HTTP,
-    ),
-    case(
-        "what only a proxy asks for",
-        &[Head, Say("HTTP/1.1 407 No\r\nproxy-authenticate: Basic\r\ncontent-length: 0\r\n\r\n")],
-        NOT_HTTP,
-    ),
-];
-
-/// HP-20: each fault before the body ends in its status and reason, in the answer, the log and the
-/// metrics, while other upstreams serve as ever; the next request finds a clean connection.
-#[tokio::test]
-async fn a_fault_before_the_body_is_an_answer_with_a_reason() {
-    let chaos = Chaos::start(&[]).await;
-    let t = beside(&chaos).await;
-    for (name, script, status, reason, error) in BEFORE_THE_BODY {
-        let errors = async || {
-            let labels = [("upstream", "bad"), ("reason", *error)];
-            t.metric("scopegate_upstream_errors_total", &labels).await
-        };
-        chaos.plays(script);
-        let (accepted, before, began) = (chaos.accepted(), errors().await, Instant::now());
-        let (answer, good) = tokio::join!(t.get("/bad/x").send(), t.get("/good/x").send());
-        assert_eq!(answer.status(), *status, "{name}");
-        assert_eq!(answer.reason(), *reason, "{name}");
-        assert!(began.elapsed() < Duration::from_secs(5), "{name}");
-        assert_eq!(good.status(), 200, "{name}");
-        assert_eq!(errors().await - before, 1.0, "{name}");
-        assert_eq!(chaos.accepted() - accepted, 1, "{name} was tried again");
-        let line = t.logged(answer.header("x-request-id")).await;
-        assert_eq!(line["reason"], *reason, "{name}");
-        assert_eq!(line["upstream"], "bad", "{name}");
-        assert_clean(&t, &chaos, name).await;
-    }
-}
-
 /// No connection of a fault is left, and the next request is answered on a new one.
 async fn assert_clean(t: &Harness, chaos: &Chaos, name: &str) {
     chaos.plays(GOOD);
@@ -139,67 +38,6 @@ async fn assert_clean(t: &Harness, chaos: &Chaos, name: &str) {
 
 const GOOD: Script =
     &[Head, Say("HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\ngood")];
-
-const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n";
-
-const WITHIN_THE_BODY: &[(&str, Script, &str)] = &[
-    (
-        "less than announced",
-        &[Head, Say("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nfirst")],
-        "reset",
-    ),
-    ("no last chunk", &[Head, Say(CHUNKED)], "reset"),
-    ("a reset between chunks", &[Head, Say(CHUNKED), Wait, Reset], "reset"),
-    ("a chunk without a size", &[Head, Say(CHUNKED), Say("x\r\n"), Hold], "reset"),
-    ("a chunk cut short", &[Head, Say(CHUNKED), Say("ff\r\nhalf")], "reset"),
-    (
-        "a reset instead of an end",
-        &[Head, Say("HTTP/1.1 200 OK\r\n\r\nfirst"), Wait, Reset],
-        "reset",
-    ),
-    ("silence", &[Head, Say(CHUNKED), Hold], "timeout"),
-];
-
-/// HP-19: what breaks off within its body is never presented as complete.
-#[tokio::test]
-async fn a_fault_within_the_body_is_seen_by_the_client() {
-    let chaos = Chaos::start(&[]).await;
-    let t = beside(&chaos).await;
-    for (name, script, error) in WITHIN_THE_BODY {
-        chaos.plays(script);
-        let labels = [("upstream", "bad"), ("reason", *error)];
-        let before = t.metric("scopegate_upstream_errors_total", &labels).await;
-        let mut client = Client::ask(&t, "GET /bad/x").await;
-        client.until("first").await;
-        chaos.go();
-        assert!(client.rest_breaks_off().await, "{name}: {}", client.received());
-        let errors = t.metric("scopegate_upstream_errors_total", &labels).await;
-        assert_eq!(errors - before, 1.0, "{name}");
-        let line = t.logged(&client.field("x-request-id")).await;
-        assert_eq!((&line["status"], &line["cut"]), (&200.into(), &true.into()), "{name}");
-        assert_eq!(t.get("/good/x").send().await.status(), 200, "{name}");
-        assert_clean(&t, &chaos, name).await;
-    }
-}
-
-/// SM-12: what a backend says behind its answer is not the answer to the next request.
-#[tokio::test]
-async fn bytes_behind_an_answer_are_nobodys() {
-    let chaos = Chaos::start(&[]).await;
-    let t = beside(&chaos).await;
-    let poisoned: [Script; 2] = [
-        &[Head, Say("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"), Say(EVIL), Hold],
-        &[Head, Say("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"), Wait, Say(EVIL), Hold],
-    ];
-    for script in poisoned {
-        chaos.plays(script);
-        assert_eq!(t.get("/bad/x").send().await.text(), "ok");
-        chaos.go();
-        assert_clean(&t, &chaos, "an answer that nobody asked for").await;
-    }
-}
-
-const EVIL: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
 
 /// HP-09.
 #[tokio::test]
@@ -366,15 +204,5 @@ impl Client {
             let read = within(self.stream.read_buf(&mut self.received)).await.unwrap();
             assert!(read > 0, "no {text:?} in {}", self.received());
         }
-    }
-
-    /// Reads to the end; whether it came before the answer's own.
-    async fn rest_breaks_off(&mut self) -> bool {
-        while within(self.stream.read_buf(&mut self.received)).await.is_ok_and(|read| read > 0) {}
-        let text = self.received();
-        let chunked =
-            text.contains("transfer-encoding: chunked") && text.ends_with("\r\n0\r\n\r\n");
-        let sized = text.contains("content-length: 9") && text.ends_with("123456789");
-        !chunked && !sized
     }
 }

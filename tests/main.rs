@@ -18,6 +18,8 @@ mod backends;
 mod balance;
 mod breaker;
 mod bypasses;
+mod chaos_backend;
+mod chaos_client;
 mod cli;
 mod cors;
 mod demo;

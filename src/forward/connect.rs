@@ -42,13 +42,17 @@ impl Backend {
 /// packets does not use up the time of the others.
 ///
 /// # Errors
-/// `Timeout`, or `Refused` for whatever else a connect can end in.
+/// `Timeout`, `Reset`, or `Refused` for whatever else a connect can end in.
 async fn open(addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream, Fault> {
     let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
     let mut fault = Fault::Dns;
     for address in addresses {
         match timeout(share, dial(*address)).await {
             Ok(Ok(stream)) => return Ok(stream),
+            // Accepted, and closed before that was noticed here.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+                fault = Fault::Reset;
+            }
             Ok(Err(_)) => fault = Fault::Refused,
             Err(_) => fault = Fault::Timeout,
         }

@@ -70,5 +70,5 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a closed connection is still read from.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// How many bytes are read from it.
-const LINGER_BYTES: usize = 1 << 20;
+/// How many bytes are read from it: more than a fast line carries before the client has the answer.
+const LINGER_BYTES: usize = 16 << 20;

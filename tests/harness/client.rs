@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -60,21 +61,65 @@ impl Call {
         within(self.exchange()).await
     }
 
-    async fn exchange(self) -> Answer {
+    fn request(&self) -> Request<Full<Bytes>> {
         let mut request = Request::builder().method(&*self.method).uri(&self.path);
         request = request.header("host", &self.host);
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        request.body(Full::new(self.body.clone())).unwrap()
+    }
+
+    async fn exchange(self) -> Answer {
+        let (mut sender, connection) = open(self.address).await;
         let connection = tokio::spawn(connection);
-        let response = sender.send_request(request.body(Full::new(self.body)).unwrap()).await;
+        let response = sender.send_request(self.request()).await;
         let (head, body) = response.expect("a response").into_parts();
         let body = body.collect().await.expect("a whole body").to_bytes();
         connection.abort();
         Answer(Response::from_parts(head, body))
+    }
+}
+
+/// What came of a request, however it ended.
+#[derive(Debug)]
+pub struct Outcome {
+    pub head: http::response::Parts,
+    /// The first of the body's bytes.
+    pub body: Vec<u8>,
+    pub length: u64,
+    /// Whether the body ended as its head said.
+    pub whole: bool,
+}
+
+impl Call {
+    /// Sends it and reads at most so many bytes of the answer's body, then goes away. `on_head` is
+    /// called when the answer's head has come.
+    pub async fn outcome(self, most: u64, on_head: impl FnOnce()) -> Outcome {
+        let response = self.ask().await;
+        on_head();
+        let (head, mut incoming) = response.into_parts();
+        let (mut body, mut length) = (Vec::new(), 0);
+        while length < most {
+            match within(incoming.frame()).await {
+                Some(Ok(frame)) => {
+                    let data = frame.into_data().unwrap_or_default();
+                    length += data.len() as u64;
+                    body.extend_from_slice(
+                        &data[..data.len().min(1000_usize.saturating_sub(body.len()))],
+                    );
+                }
+                Some(Err(_)) => return Outcome { head, body, length, whole: false },
+                None => return Outcome { head, body, length, whole: true },
+            }
+        }
+        Outcome { head, body, length, whole: false }
+    }
+
+    async fn ask(self) -> Response<Incoming> {
+        let (mut sender, connection) = open(self.address).await;
+        tokio::spawn(connection);
+        within(sender.send_request(self.request())).await.expect("a response")
     }
 }
 
@@ -109,17 +154,22 @@ impl Answer {
     }
 }
 
+async fn open(
+    address: SocketAddr,
+) -> (SendRequest<Full<Bytes>>, http1::Connection<TokioIo<TcpStream>, Full<Bytes>>) {
+    let stream = TcpStream::connect(address).await.unwrap();
+    http1::handshake(TokioIo::new(stream)).await.unwrap()
+}
+
 /// A connection that is kept, for many requests one after another.
 pub struct Connection {
     address: SocketAddr,
-    sender: hyper::client::conn::http1::SendRequest<Full<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
 }
 
 impl Connection {
     pub async fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
-        let (sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let (sender, connection) = open(address).await;
         tokio::spawn(connection);
         Self { address, sender }
     }

@@ -15,6 +15,7 @@ pub mod markdown;
 pub mod origin;
 pub mod process;
 pub mod raw;
+pub mod rude;
 pub mod scrape;
 pub mod socket;
 pub mod strict;
@@ -141,21 +142,12 @@ impl Harness {
 
     /// The sum of the series of `name` that have these labels, as a scrape shows them.
     pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let wanted: Vec<_> =
-            labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-        let has_all = |line: &&String| wanted.iter().all(|label| line.contains(label.as_str()));
-        let series = self.series(name).await;
-        let series = series.iter().filter(has_all);
-        series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        scrape::sum(self.admin(), name, labels).await
     }
 
     /// The lines of the series of `name`, as a scrape shows them.
     pub async fn series(&self, name: &str) -> Vec<String> {
-        let scrape = Call::new(self.admin(), "GET", "/metrics").send().await;
-        assert_eq!(scrape.status(), 200);
-        let of_name =
-            |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
-        scrape.text().lines().filter(of_name).map(str::to_owned).collect()
+        scrape::series(self.admin(), name).await
     }
 
     /// How often a route refused for a reason, once all records are written.

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
-use super::until;
+use serde_json::Value;
+
+use super::{scrape, until};
 
 /// A running `scopegate serve`. Dropping it kills it.
 pub struct Process {
@@ -76,6 +78,24 @@ impl Process {
     /// Everything on standard output so far.
     pub fn access_log(&self) -> String {
         self.access_log.lock().unwrap().join("\n")
+    }
+
+    /// The access log's lines so far.
+    pub fn records(&self) -> Vec<Value> {
+        let lines = self.access_log.lock().unwrap();
+        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The access log's line about a request, once it is written.
+    pub async fn logged(&self, request_id: &str) -> Value {
+        let find = || self.records().into_iter().find(|line| line["request_id"] == request_id);
+        until("the log line", async || find().is_some()).await;
+        find().unwrap()
+    }
+
+    /// The sum of the series of `name` that have these labels, as a scrape shows them.
+    pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        scrape::sum(self.admin, name, labels).await
     }
 
     /// Sends a signal: `TERM`, `HUP`.

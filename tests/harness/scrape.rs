@@ -1,6 +1,7 @@
 //! What `/metrics` says, as data.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use super::Call;
 
@@ -29,11 +30,11 @@ pub struct Sample {
 }
 
 impl Scrape {
-    pub async fn of(admin: std::net::SocketAddr) -> Self {
+    pub async fn of(admin: SocketAddr) -> Self {
         Self::read(Call::new(admin, "GET", "/metrics")).await
     }
 
-    pub async fn open_metrics(admin: std::net::SocketAddr) -> Self {
+    pub async fn open_metrics(admin: SocketAddr) -> Self {
         let accept = "application/openmetrics-text; version=1.0.0, text/plain; q=0.5";
         Self::read(Call::new(admin, "GET", "/metrics").header("accept", accept)).await
     }
@@ -61,6 +62,24 @@ impl Scrape {
         let samples = self.families.values().flat_map(|family| &family.samples);
         samples.map(|sample| format!("{} {:?}", sample.name, sample.labels)).collect()
     }
+}
+
+/// The sum of the series of `name` that have these labels.
+pub async fn sum(admin: SocketAddr, name: &str, labels: &[(&str, &str)]) -> f64 {
+    let wanted: Vec<_> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+    let has_all = |line: &&String| wanted.iter().all(|label| line.contains(label.as_str()));
+    let series = series(admin, name).await;
+    let series = series.iter().filter(has_all);
+    series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+/// The lines of the series of `name`.
+pub async fn series(admin: SocketAddr, name: &str) -> Vec<String> {
+    let scrape = Call::new(admin, "GET", "/metrics").send().await;
+    assert_eq!(scrape.status(), 200);
+    let of_name =
+        |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+    scrape.text().lines().filter(of_name).map(str::to_owned).collect()
 }
 
 fn families(text: &str) -> BTreeMap<String, Family> {

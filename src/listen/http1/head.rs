@@ -38,7 +38,13 @@ impl Head {
     /// left of the input means nothing then.
     pub(super) fn take(input: &mut BytesMut, limits: &Limits) -> Result<Option<Self>, Rejection> {
         // RFC 9112 §2.2: some clients end a body with a line end that is not part of it.
+        // Many are a flood that no limit would count.
+        let mut empty = 0;
         while input.starts_with(b"\r\n") {
+            empty += 1;
+            if empty > MOST_EMPTY {
+                return Err(Rejection::MalformedRequest("the request begins with empty lines"));
+            }
             input.advance(2);
         }
         if input.is_empty() {
@@ -240,6 +246,8 @@ const TWO_LENGTHS: &str = "the request has more than one Content-Length";
 const FIELD: Rejection = Rejection::MalformedRequest("a field line is not valid");
 /// A line feed without a carriage return ends a line for some recipients and not for others.
 const LINE_ENDS: Rejection = Rejection::MalformedRequest("a line does not end with CR and LF");
+/// Empty lines that may come in front of a request.
+const MOST_EMPTY: usize = 4;
 /// Field lines that are parsed without an allocation.
 const USUAL_FIELDS: usize = 100;
 /// Bytes: what the type for targets can hold.
@@ -340,6 +348,7 @@ mod tests {
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             "\u{16}\u{3}\u{1}",
             "\nGET / HTTP/1.1\r\nhost: a\r\n\r\n",
+            "\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n",
         ] {
             assert!(take(text).is_err(), "{text:?}");
         }
