@@ -13,6 +13,7 @@ use super::alarm::Alarm;
 use super::breaker::Place;
 use super::socket::Socket;
 use super::upstream::Backend;
+use crate::http1::buffer::make_room;
 
 /// An open connection. Dropping it closes the socket, whatever is under way on it.
 #[derive(Debug)]
@@ -57,9 +58,7 @@ impl Connection {
 
     /// Reads more into `input`; zero at the end of the stream.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.input.capacity() - self.input.len() < self.room / 2 {
-            self.input.reserve(self.room);
-        }
+        make_room(&mut self.input, self.room);
         let spare = self.input.capacity() - self.input.len();
         let count = ready!(pin!(self.socket.read_buf(&mut self.input)).poll(cx))?;
         if count == spare {

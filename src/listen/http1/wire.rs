@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 
 use super::super::close::Transport;
 use super::body::Left;
+use crate::http1::buffer::make_room;
 
 /// A connection's wire, shared by the task that serves it and the body of the request that it is
 /// at. Both run in that task, one after the other: the lock is there for the compiler.
@@ -77,9 +78,7 @@ impl Wire {
     /// Reads more into `input`; zero at the end of the stream.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(0)) };
-        if self.input.capacity() - self.input.len() < self.room / 2 {
-            self.input.reserve(self.room);
-        }
+        make_room(&mut self.input, self.room);
         let spare = self.input.capacity() - self.input.len();
         let count = ready!(pin!(stream.read_buf(&mut self.input)).poll(cx))?;
         if count == spare {
@@ -92,7 +91,10 @@ impl Wire {
     /// on top of its request is not looked behind.
     pub(super) fn is_deserted(&mut self, cx: &mut Context<'_>) -> bool {
         let reads_ahead = self.left.is_nothing() && self.input.is_empty();
-        reads_ahead && matches!(self.poll_fill(cx), Poll::Ready(Ok(0) | Err(_)))
+        // While nothing comes, no buffer is needed.
+        reads_ahead
+            && self.poll_readable(cx).is_ready()
+            && matches!(self.poll_fill(cx), Poll::Ready(Ok(0) | Err(_)))
     }
 
     /// Ready when a read would bring something. Needs no buffer, unlike a read.
