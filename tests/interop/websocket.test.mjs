@@ -30,6 +30,7 @@ beforeEach(() => {
 });
 
 const policy = () => `
+drain: { timeout: 2s }
 upstreams: { main: { targets: [${backend.url}] }, short: { targets: [${backend.url}], timeout: { idle: 1s } } }
 routes:
   /chat/**: { upstream: main, upgrade: websocket, GET: orders:read }
@@ -94,8 +95,8 @@ for (const tls of [false, true]) {
     before(async () => { gateway = await stage.gateway({ tls, policy: policy() }); });
 
     /** A socket that asks; it is open, or there is the answer that refused it. */
-    async function ask(path, { token = stage.reader, protocols = [], ...options } = {}) {
-      const socket = new WebSocket(gateway.at('ws') + path, protocols, {
+    async function ask(path, { token = stage.reader, protocols = [], base = gateway.at('ws'), ...options } = {}) {
+      const socket = new WebSocket(base + path, protocols, {
         headers: bearer(token),
         ca: stage.certificates.ca,
         perMessageDeflate: false,
@@ -245,6 +246,20 @@ for (const tls of [false, true]) {
       const [code] = await once(socket, 'close');
       assert.equal(code, 1006);
       assert.ok(Date.now() - start < 8_000);
+    });
+
+    test('who drains lets tunnels go on until `drain.timeout`', async () => {
+      const drained = await stage.gateway({ tls, policy: policy() });
+      const { socket } = await ask('/chat/echo', { base: drained.at('ws') });
+      const start = Date.now();
+      const [end, closed] = [drained.close(), once(socket, 'close')];
+      await until(2, async () => ((await fetch(`${drained.admin}/readyz`)).ok ? null : true));
+      const echo = once(socket, 'message');
+      socket.send('still here');
+      assert.equal(String((await echo)[0]), 'still here');
+      assert.equal((await closed)[0], 1006);
+      await end;
+      assert.ok(Date.now() - start < 4_500, 'it did not have to be killed');
     });
 
     test("undici's client, which Node has as its own", async () => {
