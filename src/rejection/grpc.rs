@@ -40,7 +40,11 @@ fn code(status: StatusCode) -> u16 {
         StatusCode::UNAUTHORIZED => UNAUTHENTICATED,
         StatusCode::FORBIDDEN => PERMISSION_DENIED,
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => UNIMPLEMENTED,
-        StatusCode::TOO_MANY_REQUESTS => RESOURCE_EXHAUSTED,
+        // As the libraries themselves say it of messages and metadata that are too large.
+        StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::URI_TOO_LONG
+        | StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => RESOURCE_EXHAUSTED,
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => UNAVAILABLE,
         StatusCode::GATEWAY_TIMEOUT => DEADLINE_EXCEEDED,
         status if status.is_client_error() => INVALID_ARGUMENT,
@@ -94,9 +98,10 @@ mod tests {
             (403, 7),
             (404, 12),
             (405, 12),
-            (413, 3),
+            (413, 8),
             (429, 8),
-            (431, 3),
+            (414, 8),
+            (431, 8),
             (500, 13),
             (502, 14),
             (503, 14),

@@ -38,7 +38,7 @@ export async function startGateway(binary, write, files = {}) {
   const child = spawn(binary, ['serve', '--config', file], { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (text) => { output = (output + text).slice(-20_000); });
+    stream.setEncoding('utf8').on('data', (text) => { output = (output + text).slice(-200_000); });
   }
   const ended = new Promise((done) => child.on('close', done).on('error', done));
   const close = async () => {
@@ -52,9 +52,9 @@ export async function startGateway(binary, write, files = {}) {
     await ready(`http://${admin}/readyz`, ended);
   } catch (error) {
     await close();
-    throw new Error(`${error.message}\n${output}`);
+    throw new Error(`${error.message}\n${output.slice(-20_000)}`);
   }
-  return { url: `http://${listen}`, output: () => output, close };
+  return { url: `http://${listen}`, address: listen, admin: `http://${admin}`, output: () => output, close };
 }
 
 async function ready(url, ended) {
