@@ -168,9 +168,12 @@ impl Call<'_> {
     ///
     /// [`retry`]: super::retry
     pub(super) async fn send(mut self) -> Sent {
-        let result = self.answer().await;
+        let answer = self.answer().await;
         let tries = self.tries;
-        let result = result.and_then(|(answer, occupied)| self.answered(answer, occupied));
+        let result = match answer {
+            Ok((answer, occupied)) => self.answered(answer, occupied),
+            Err(rejection) => Err(rejection),
+        };
         Sent { tries, result }
     }
 
