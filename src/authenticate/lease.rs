@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use super::verdicts::{TokenHash, hash_of};
+use super::verdicts::sha256_of;
 use super::{Authenticator, Issuer, bearer};
 use crate::clock::{Clock, Now};
 use crate::identity::Identity;
@@ -16,7 +16,7 @@ use crate::revoke::Revocations;
 pub(crate) struct Lease {
     identity: Arc<Identity>,
     issuer: Arc<Issuer>,
-    hash: TokenHash,
+    sha256: [u8; 32],
     revocations: Arc<Revocations>,
 }
 
@@ -33,7 +33,7 @@ impl Authenticator {
         Some(Lease {
             identity: Arc::clone(identity),
             issuer: Arc::clone(issuer),
-            hash: hash_of(credentials.bytes()),
+            sha256: sha256_of(credentials.bytes()),
             revocations: Arc::clone(&self.revocations),
         })
     }
@@ -44,7 +44,8 @@ impl Lease {
     /// asked again is not known.
     pub(crate) fn holds(&self, now: Now) -> bool {
         let marks = || self.issuer.marks(&self.identity);
-        now.unix < self.identity.expires && !self.revocations.refuses(&self.hash, marks, now.unix)
+        now.unix < self.identity.expires
+            && !self.revocations.refuses(|| self.sha256, marks, now.unix)
     }
 
     /// How long after `now` it is to be looked at again.

@@ -120,15 +120,16 @@ impl Authenticator {
         now: Now,
     ) -> Result<Caller, Rejection> {
         let credentials = bearer::credentials(headers, query, self.token_limit)?;
-        let hash = verdicts::hash_of(credentials.bytes());
+        let hash = self.verdicts.hash_of(credentials.bytes());
         let good = match self.verdicts.recall(&hash, &self.issuers, now) {
             Some(known) => known?,
             // Boxed, for it is seldom: the way of a known token holds and moves nothing of it.
             None => Box::pin(self.verify(credentials.token()?, hash, now)).await?,
         };
         // TX-01: asked of every token, remembered or not.
+        let sha256 = || verdicts::sha256_of(credentials.bytes());
         let marks = || good.issuer.marks(&good.identity);
-        if self.revocations.refuses(&hash, marks, now.unix) {
+        if self.revocations.refuses(sha256, marks, now.unix) {
             return Err(good.issuer.tally().refuse(TokenFault::Revoked));
         }
         if !good.is_answered && good.issuer.wants_answer(scrutiny) {

@@ -110,8 +110,8 @@ mod tests {
     async fn all_who_ask_wait_for_one_flight() {
         let flights = Flights::new(1);
         let mut landing = None;
-        let first = flights.join([1; 32], || None, |new| landing = Some(new));
-        let second = flights.join([1; 32], || None, |_| panic!("a second call"));
+        let first = flights.join([1; 16], || None, |new| landing = Some(new));
+        let second = flights.join([1; 16], || None, |_| panic!("a second call"));
         landing.unwrap().land(Err(Rejection::Token(TokenFault::Inactive)));
         for joined in [first, second] {
             let outcome = joined.outcome().await;
@@ -124,7 +124,7 @@ mod tests {
     #[tokio::test]
     async fn a_flight_that_is_lost_is_no_answer() {
         let flights = Flights::new(1);
-        let joined = flights.join([1; 32], || None, drop);
+        let joined = flights.join([1; 16], || None, drop);
         assert!(matches!(joined.outcome().await, Err(Rejection::AuthUnavailable { .. })));
         assert!(lock(&flights.aloft).is_empty());
     }
@@ -133,9 +133,9 @@ mod tests {
     async fn no_more_are_aloft_than_may_be() {
         let flights = Flights::new(1);
         let mut landing = None;
-        let first = flights.join([1; 32], || None, |new| landing = Some(new));
+        let first = flights.join([1; 16], || None, |new| landing = Some(new));
         assert!(matches!(first, Joined::Waits(_)));
-        let second = flights.join([2; 32], || None, |_| panic!("one too many"));
+        let second = flights.join([2; 16], || None, |_| panic!("one too many"));
         assert!(matches!(second.outcome().await, Err(Rejection::AuthUnavailable { .. })));
     }
 
@@ -143,7 +143,7 @@ mod tests {
     async fn what_is_known_by_then_is_not_asked_again() {
         let flights = Flights::new(1);
         let known = || Some(Err(TokenFault::Inactive));
-        let joined = flights.join([1; 32], known, |_| panic!("a call"));
+        let joined = flights.join([1; 16], known, |_| panic!("a call"));
         assert!(joined.outcome().await.is_err());
     }
 }
