@@ -70,11 +70,10 @@ impl Announcer {
     }
 
     /// The upstream's targets as URLs.
-    fn targets(&self, name: &str) -> String {
+    fn targets(&self, name: &str) -> Vec<String> {
         let upstream = self.upstreams.iter().find(|upstream| upstream.name.value == name);
         let targets = upstream.iter().flat_map(|upstream| &upstream.targets);
-        let urls = targets.map(|target| target.address.url());
-        urls.collect::<Vec<_>>().join(" ")
+        targets.map(|target| target.address.url()).collect()
     }
 }
 
@@ -111,12 +110,17 @@ fn issuer_words(status: Option<IssuerStatus>) -> Words {
     }
 }
 
-fn upstream_words(answer: Option<Result<Duration, String>>, targets: &str) -> Words {
-    match answer {
-        Some(Ok(took)) => Ok(format!("{targets}, {} ms", took.as_millis())),
-        Some(Err(problem)) => Err(format!("{problem}: its routes answer 502 until it is up")),
-        None => Err("no answer yet: its routes answer 502 until it is up".to_owned()),
-    }
+fn upstream_words(answer: Option<Result<Duration, String>>, targets: &[String]) -> Words {
+    let problem = match answer {
+        Some(Ok(took)) => return Ok(format!("{}, {} ms", targets.join(" "), took.as_millis())),
+        Some(Err(problem)) => problem,
+        None => "no answer yet".to_owned(),
+    };
+    let until = match targets.len() {
+        ..2 => "its routes answer 502 until it is up",
+        2.. => "requests go to its other targets; without any, its routes answer 503",
+    };
+    Err(format!("{problem}: {until}"))
 }
 
 /// `scopegate 0.1.0 · gateway.yaml · 9 routes: 1 public, 1 report-only`.
@@ -221,8 +225,11 @@ mod tests {
         assert!(issuer_words(None).unwrap_err().starts_with("no answer yet"));
         let refused = Some(Err("connection refused".to_owned()));
         let expected = "connection refused: its routes answer 502 until it is up";
-        assert_eq!(upstream_words(refused, "").unwrap_err(), expected);
-        let words = upstream_words(Some(Ok(Duration::from_millis(2))), "http://orders:3000");
-        assert_eq!(words.unwrap(), "http://orders:3000, 2 ms");
+        let one = ["http://orders:3000".to_owned()];
+        assert_eq!(upstream_words(refused.clone(), &one).unwrap_err(), expected);
+        let two = [one[0].clone(), "http://orders:3001".to_owned()];
+        assert!(upstream_words(refused, &two).unwrap_err().contains("to its other targets"));
+        let words = upstream_words(Some(Ok(Duration::from_millis(2))), &two);
+        assert_eq!(words.unwrap(), "http://orders:3000 http://orders:3001, 2 ms");
     }
 }
