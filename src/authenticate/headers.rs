@@ -9,17 +9,17 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::config::{IdentityHeader, Template, TemplatePart};
+use crate::http1::fields::line;
 use crate::identity::Identity;
 
-/// The headers that `templates` make of `identity`, as field lines; 8 KiB of values at most. A header is absent if
-/// a claim in it is. A list that does not fit ends early, at an item's end, and a header named
-/// `<name>-Truncated` says so; a header of which no part may be cut is left out, with the same sign.
+/// The headers that `templates` make of `identity`, as field lines; 8 KiB of values at most. A header
+/// is absent if a claim in it is. A list that does not fit ends early, at an item's end, and a
+/// header named `<name>-Truncated` says so; a header of which no part may be cut is left out, with
+/// the same sign.
 pub(super) fn headers(templates: &[IdentityHeader], identity: &Identity) -> Box<[u8]> {
     let mut lines = Vec::new();
     for (name, value) in fields(templates, identity) {
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            lines.extend_from_slice(part);
-        }
+        line(&mut lines, &name, value.as_bytes());
     }
     lines.into_boxed_slice()
 }

@@ -17,7 +17,7 @@ use super::connection::Connection;
 use super::http2::{self, Way};
 use super::pool::Shard;
 use super::request_body::Stage;
-use super::response_body::{Stream, UpstreamBody, whole};
+use super::response_body::{Stream, UpstreamBody, give_back, whole};
 use super::response_head::{Coding, Head};
 use super::sending::{Broken, Sending};
 use super::tls::TlsFault;
@@ -312,9 +312,7 @@ impl Call<'_> {
                 let body = match whole(&mut connection.input, coding) {
                     Some(body) => {
                         // Whoever sends an empty body on may never poll it.
-                        if reusable && self.sending.is_done() {
-                            self.shard.give(connection, answered);
-                        }
+                        give_back(self.shard, connection, reusable, &self.sending, answered);
                         UpstreamBody::whole(body)
                     }
                     None => UpstreamBody::streaming(Stream {

@@ -10,8 +10,8 @@ use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::origin::{X_FORWARDED_FOR, elements, hops};
-use super::request_head::{begin, line};
 use super::{Origin, Outgoing};
+use crate::http1::fields::{begin, line};
 
 /// What a trusted peer told of the way to it.
 pub(super) struct Told {

@@ -8,17 +8,18 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName};
 
+use crate::http1::fields::have_member;
+
 /// Whether the field of a request is for this gateway alone. `Expect` has been met here by the time
-/// the body flows, and `Trailer` announces what is dropped. Upgrades are not forwarded.
+/// the body flows, and `Trailer` announces what is dropped. Where a route allows an upgrade, its
+/// fields are written anew.
 pub(super) fn is_for_one_hop(name: &HeaderName) -> bool {
     STANDARD.contains(name) || REQUEST.contains(name)
 }
 
 /// Whether the client says that it takes trailers (RFC 9110 §10.1.4). gRPC servers ask for that.
 pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(TE).iter();
-    let mut members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    members.any(|member| member.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    have_member(headers, &TE, b"trailers")
 }
 
 /// The fields that the lines of `Connection` name, but for those that every recipient needs: a

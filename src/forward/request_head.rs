@@ -13,6 +13,7 @@ use super::forwarded::{self, Told};
 use super::hop::{self, Nominated};
 use super::request_body::Framing;
 use super::{Outgoing, query};
+use crate::http1::fields::{begin, line};
 use crate::rejection::{Rejection, Unreachable};
 
 /// The bytes that the backend gets for the head that a client sent, with the blank line.
@@ -51,19 +52,6 @@ pub(super) fn write(
     }
     out.extend_from_slice(b"\r\n");
     Ok(out)
-}
-
-/// Writes one field line.
-pub(super) fn line(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
-    begin(out, name);
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Writes a field's name and what separates it from its value.
-pub(super) fn begin(out: &mut Vec<u8>, name: &HeaderName) {
-    out.extend_from_slice(name.as_str().as_bytes());
-    out.extend_from_slice(b": ");
 }
 
 /// Copies what the client says to the backend: not what it says to this gateway alone, nor what
@@ -141,7 +129,7 @@ fn joined<'v>(
 }
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const DPOP: HeaderName = HeaderName::from_static("dpop");
+pub(super) const DPOP: HeaderName = HeaderName::from_static("dpop");
 const PSEUDONYM: &str = "scopegate";
 const MOST_PASSES: usize = 10;
 /// Bytes that the heads of most requests need.

@@ -107,13 +107,23 @@ pub(super) fn whole(input: &mut BytesMut, coding: Coding) -> Option<Bytes> {
     Some(input.split_to(length).freeze())
 }
 
+/// Gives a connection back if both messages on it are complete: behind half a request, the backend
+/// would read the next one as the rest of this.
+pub(super) fn give_back(
+    shard: &Arc<Shard>,
+    connection: Box<Connection>,
+    reusable: bool,
+    sending: &Sending,
+    now: Duration,
+) {
+    if reusable && sending.is_done() {
+        shard.give(connection, now);
+    }
+}
+
 impl Stream {
-    /// Gives the connection back if both messages on it are complete: behind half a request, the
-    /// backend would read the next one as the rest of this.
     fn end(self) {
-        if self.reusable && self.sending.is_done() {
-            self.shard.give(self.connection, self.moved);
-        }
+        give_back(&self.shard, self.connection, self.reusable, &self.sending, self.moved);
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Step> {

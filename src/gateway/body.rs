@@ -41,9 +41,7 @@ impl Body {
     pub(super) fn record(&mut self, record: Box<Record>) {
         self.record = Some(record);
     }
-}
 
-impl Body {
     /// The next frame of the backend's, or the last of the gateway's: the term is over, and what
     /// is left of the answer is nobody's.
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Polled> {

@@ -55,6 +55,19 @@ pub(crate) fn collect(
     Ok(headers)
 }
 
+/// Writes one field line.
+pub(crate) fn line(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+    begin(out, name);
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes a field's name and what separates it from its value.
+pub(crate) fn begin(out: &mut Vec<u8>, name: &HeaderName) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+}
+
 /// Whether one of the line's comma-separated members is `member`, in any case.
 pub(crate) fn has_member(line: &[u8], member: &[u8]) -> bool {
     let mut members = line.split(|byte| *byte == b',');

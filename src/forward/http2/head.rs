@@ -7,6 +7,7 @@ use http::{HeaderValue, Method, Request, Uri, Version};
 use memchr::memmem;
 
 use crate::forward::exchange::Fault;
+use crate::forward::request_head::DPOP;
 
 /// Reads the head back that `request_head` wrote. `:authority` is the host that was validated,
 /// and fields of HTTP/1.1's connections have no place here (RFC 9113 §8.2.2).
@@ -82,8 +83,6 @@ impl Iterator for Lines {
         Some(line)
     }
 }
-
-const DPOP: HeaderName = HeaderName::from_static("dpop");
 
 #[cfg(test)]
 mod tests {

@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
-use http::{HeaderName, StatusCode, Version, response};
+use http::{StatusCode, Version, response};
 
 use crate::digits;
+use crate::http1::fields::line;
 
 /// How the client finds the end of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,14 +83,6 @@ pub(super) fn chunk(out: &mut Vec<u8>, length: usize) {
     for place in (0..=first).rev() {
         out.push(DIGITS[(length >> (place * 4)) & 15]);
     }
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Writes one field line.
-pub(super) fn line(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
-    out.extend_from_slice(name.as_str().as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
 

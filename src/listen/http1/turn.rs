@@ -17,6 +17,7 @@ use super::head::Head;
 use super::wire::{Output, Wire};
 use super::{Connection, End};
 use crate::http1::chunks::Read;
+use crate::http1::fields::line;
 
 /// What of a request matters for its answer.
 #[derive(Clone, Copy, Debug)]
@@ -304,7 +305,7 @@ impl Sending {
         output.front.extend_from_slice(b"0\r\n");
         let fields = frame.into_trailers().unwrap_or_default();
         for (name, value) in &fields {
-            answer::line(&mut output.front, name, value.as_bytes());
+            line(&mut output.front, name, value.as_bytes());
         }
         output.front.extend_from_slice(b"\r\n");
         Step::Ended
