@@ -117,19 +117,21 @@ async fn reloads_under_load_make_no_wrong_decision_and_lose_no_request() {
     assert_eq!(t.metric("scopegate_http_requests_total", &[("code", "0")]).await, 0.0);
 }
 
+/// A policy with one issuer and this leeway.
+fn with_leeway(leeway: &str) -> String {
+    format!(
+        "issuers: {{ main: {{ url: '{{issuer}}', audience: https://api.example.com, leeway: {leeway} }} }}
+routes: {{ /r: {{ GET: read }} }}"
+    )
+}
+
 /// AZ-11: an issuer whose settings change has keys before it is asked.
 #[tokio::test]
 async fn a_changed_issuer_is_ready_before_it_judges() {
-    let yaml = |leeway: &str| {
-        format!(
-            "issuers: {{ main: {{ url: '{{issuer}}', audience: https://api.example.com, leeway: {leeway} }} }}
-routes: {{ /r: {{ GET: read }} }}"
-        )
-    };
-    let t = Harness::start(&yaml("30s")).await;
+    let t = Harness::start(&with_leeway("30s")).await;
     let token = t.token().scope("read").sign();
     for leeway in ["10s", "20s", "30s"] {
-        t.rewrite(&yaml(leeway));
+        t.rewrite(&with_leeway(leeway));
         t.server.reload().await.expect("the file is good");
         assert_eq!(t.get("/r").bearer(&token).send().await.status(), 200);
     }
@@ -140,20 +142,14 @@ routes: {{ /r: {{ GET: read }} }}"
 /// keys are carried over: no token is answered 503.
 #[tokio::test]
 async fn keys_are_carried_over_while_the_issuer_is_down() {
-    let yaml = |leeway: &str| {
-        format!(
-            "issuers: {{ main: {{ url: '{{issuer}}', audience: https://api.example.com, leeway: {leeway} }} }}
-routes: {{ /r: {{ GET: read }} }}"
-        )
-    };
-    let t = Harness::start(&yaml("30s")).await;
+    let t = Harness::start(&with_leeway("30s")).await;
     let token = t.token().scope("read").sign();
     t.issuer.behave(Behaviour::Broken(500, Bytes::new()));
-    t.rewrite(&yaml("10s"));
+    t.rewrite(&with_leeway("10s"));
     t.server.reload().await.expect("the file is good");
     assert_eq!(t.get("/r").bearer(&token).send().await.status(), 200);
     // Keys of an issuer of another name are not: whose they are is what a name says.
-    t.rewrite(&yaml("10s").replace("main:", "other:"));
+    t.rewrite(&with_leeway("10s").replace("main:", "other:"));
     t.server.reload().await.expect("the file is good");
     assert_eq!(t.get("/r").bearer(&token).send().await.status(), 503);
     assert_eq!(t.backend.seen().len(), 1);

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -10,9 +11,9 @@ use serde_json::Value;
 
 use super::{scrape, until};
 
-/// A running `scopegate serve`. Dropping it kills it.
+/// A running `scopegate serve`.
 pub struct Process {
-    child: Child,
+    running: Running,
     pub proxy: SocketAddr,
     pub admin: SocketAddr,
     log: Lines,
@@ -21,6 +22,20 @@ pub struct Process {
 }
 
 type Lines = Arc<Mutex<Vec<String>>>;
+
+impl Deref for Process {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
+}
+
+impl DerefMut for Process {
+    fn deref_mut(&mut self) -> &mut Running {
+        &mut self.running
+    }
+}
 
 impl Process {
     /// Starts it with a whole configuration, and waits until it says where it listens.
@@ -51,7 +66,8 @@ impl Process {
         let access_log = collect(child.stdout.take().unwrap());
         let log = collect(child.stderr.take().unwrap());
         let nowhere = SocketAddr::from(([0; 4], 0));
-        let mut process = Self { child, proxy: nowhere, admin: nowhere, log, access_log, folder };
+        let running = Running::new(child);
+        let mut process = Self { running, proxy: nowhere, admin: nowhere, log, access_log, folder };
         until("the start", async || process.announced("proxy http").is_some()).await;
         process.proxy = process.announced("proxy http").unwrap();
         process.admin = process.announced("admin http").unwrap();
@@ -97,37 +113,53 @@ impl Process {
     pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         scrape::sum(self.admin, name, labels).await
     }
+}
+
+/// A process of the program. Dropping it kills it.
+pub struct Running(Child);
+
+impl Running {
+    pub fn new(child: Child) -> Self {
+        Self(child)
+    }
+
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
 
     /// Sends a signal: `TERM`, `HUP`.
     pub fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
+        let kill = format!("kill -{name} {}", self.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// How it ended, if it has.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().unwrap()
     }
 
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
-        until("the end", async || self.child.try_wait().unwrap().is_some()).await;
-        self.child.wait().unwrap()
+        until("the end", async || self.status().is_some()).await;
+        self.0.wait().unwrap()
     }
 
     pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
+        self.status().is_none()
     }
 
     /// A line of `/proc/<pid>/status` in bytes: `VmRSS`, or `VmHWM` for the most it ever was.
     pub fn memory(&self, line: &str) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(path).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let line = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
-        let kilobytes = line.unwrap().trim().trim_end_matches(" kB");
-        kilobytes.parse::<u64>().unwrap() << 10
+        line.unwrap().trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
 }
 
-impl Drop for Process {
+impl Drop for Running {
     fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }
 

@@ -1,18 +1,20 @@
 //! The real binary as a service manager starts it: with sockets, and with somebody to tell.
 
 use std::net::{SocketAddr, TcpListener};
+use std::ops::{Deref, DerefMut};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::command::BINARY;
+use super::process::Running;
 use super::until;
 
-/// A running `scopegate serve`. Dropping it kills it.
+/// A running `scopegate serve`.
 pub struct Service {
-    child: Child,
+    running: Running,
     log: std::path::PathBuf,
 }
 
@@ -26,6 +28,20 @@ pub struct Start<'s> {
     pub names: &'s str,
     /// Commands of the shell before the program takes its place.
     pub before: &'s str,
+}
+
+impl Deref for Service {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
+}
+
+impl DerefMut for Service {
+    fn deref_mut(&mut self) -> &mut Running {
+        &mut self.running
+    }
 }
 
 impl Service {
@@ -51,7 +67,7 @@ impl Service {
         command.stderr(std::fs::File::create(&log).unwrap());
         command.env("LISTEN_FDNAMES", start.names).env_remove("NOTIFY_SOCKET");
         command.envs(start.variables.iter().copied());
-        Self { child: command.spawn().unwrap(), log }
+        Self { running: Running::new(command.spawn().unwrap()), log }
     }
 
     /// Everything on standard error so far.
@@ -64,7 +80,7 @@ impl Service {
         until(what, async || {
             tokio::time::sleep(Duration::from_millis(5)).await;
             let log = self.log();
-            if let (Some(status), false) = (self.child.try_wait().unwrap(), log.contains(what)) {
+            if let (Some(status), false) = (self.status(), log.contains(what)) {
                 panic!("it ended with {status}: {log}");
             }
             log.contains(what)
@@ -79,36 +95,6 @@ impl Service {
         let behind = log.split_once(what).unwrap_or_else(|| panic!("no {what}: {log}")).1;
         let text = behind.trim_start_matches('s').trim_start_matches("://");
         text.split([' ', '"']).next().unwrap().parse().unwrap()
-    }
-
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Sends a signal: `TERM`, `HUP`.
-    pub fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-    }
-
-    /// Waits for its end.
-    pub async fn ended(&mut self) -> ExitStatus {
-        until("the end", async || self.child.try_wait().unwrap().is_some()).await;
-        self.child.wait().unwrap()
-    }
-
-    /// A line of `/proc/<pid>/status` in bytes.
-    pub fn memory(&self, line: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let line = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
-        line.unwrap().trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }
 
