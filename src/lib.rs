@@ -32,6 +32,7 @@ mod http1;
 pub mod identity;
 pub mod limit;
 pub mod listen;
+mod method;
 pub mod overload;
 pub mod policy;
 pub mod record;

@@ -7,8 +7,9 @@ use http::Method;
 use super::check::{answer, configuration};
 use super::{Exit, Format, Global};
 use crate::config::{
-    ClaimMatch, Config, Mode, Place, Public, Route, Rule, RuleKind, Sources, TokenKind,
+    ClaimMatch, Config, Mode, Place, Public, Route, Rule, RuleKind, Says, Sources, TokenKind,
 };
+use crate::method;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {}
@@ -94,7 +95,8 @@ impl Table<'_> {
 
     fn row(&self, route: &Route, columns: &[Vec<Method>]) -> Row {
         let report = self.mode(route) == Mode::Report;
-        let cells = match (&route.allow, route.methods.is_empty(), report) {
+        let is_one = route.methods.is_empty() && columns.iter().flatten().all(method::is_usual);
+        let cells = match (&route.allow, is_one, report) {
             (Some(rule), true, true) => Cells::All(format!("report-only: {}", self.rule(rule))),
             (Some(rule), true, false) => Cells::All(self.rule(rule)),
             (_, _, _) => {
@@ -116,21 +118,10 @@ impl Table<'_> {
 
     /// Who may call a method of a route.
     fn cell(&self, route: &Route, method: &Method) -> String {
-        let named = |method: &Method| {
-            route.methods.iter().find(|rule| rule.methods.iter().any(|m| m.value == *method))
-        };
-        // HEAD follows GET unless it has a rule of its own.
-        let own = named(method).or_else(|| named(&Method::GET).filter(|_| *method == Method::HEAD));
-        if let Some(own) = own {
-            return self.rule(&own.rule);
-        }
-        match &route.public {
-            Some(public) if matches!(*method, Method::GET | Method::HEAD) => {
-                open(public.value).to_owned()
-            }
-            Some(_) | None => {
-                route.allow.as_ref().map_or_else(|| "405".to_owned(), |rule| self.rule(rule))
-            }
+        match route.says_of(method) {
+            Says::Public(public) => open(public).to_owned(),
+            Says::Rule(rule) => self.rule(rule),
+            Says::Nothing => "405".to_owned(),
         }
     }
 

@@ -118,7 +118,8 @@ pub(crate) static CODES: &[Code] = &[
         "E011",
         "not a method",
         "Methods are case-sensitive (RFC 9110 section 9.1) and written in capitals, several \
-         separated by commas. TRACE and CONNECT are never forwarded.",
+         separated by commas. A method of the backend's own may be named too, if it cannot be taken \
+         for a known one with a slip. TRACE and CONNECT are never forwarded.",
         "/orders/**: { get: orders:read }",
         "/orders/**: { GET: orders:read }",
     ),
@@ -514,6 +515,15 @@ pub(crate) static CODES: &[Code] = &[
          signed otherwise, silence the warning in the file.",
         "/hooks: { POST: { public: true } }",
         "# scopegate: allow A120\n/hooks: { POST: { public: true } }",
+    ),
+    code(
+        "A121",
+        "methods that `allow` does not cover",
+        "`allow` stands for GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS. Nobody who writes it \
+         thinks of every method that some backend knows, so any other is 405 unless the route names \
+         it. A route that names some of WebDAV's methods may have meant the others too.",
+        "/files/**: { PROPFIND: files:read, allow: files:write }",
+        "/files/**:\n  PROPFIND: files:read\n  COPY, LOCK, MKCOL, MOVE, PROPPATCH, UNLOCK: files:write\n  allow: files:write",
     ),
     code(
         "A130",

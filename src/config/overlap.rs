@@ -10,7 +10,7 @@ use http::Method;
 
 use super::covering::Covering;
 use super::reading::Reading;
-use super::{Config, Pattern, Problem, Public, Route, Rule, RuleKind, Segment, TokenKind};
+use super::{Config, Pattern, Problem, Public, Route, Rule, RuleKind, Says, Segment, TokenKind};
 
 /// Checks that the order is total, and that no trailing slash leads to a weaker rule.
 pub(super) fn check(reading: &mut Reading<'_>, config: &Config) {
@@ -191,17 +191,11 @@ fn is_weaker(config: &Config, other: &Route, route: &Route) -> bool {
 }
 
 fn strength(config: &Config, route: &Route, method: &Method) -> Strength {
-    let reads = matches!(*method, Method::GET | Method::HEAD);
-    if reads
-        && route.public.as_ref().is_some_and(|public| match public.value {
-            Public::Open | Public::Optional => true,
-        })
-    {
-        return Strength::Nothing;
+    match route.says_of(method) {
+        Says::Public(Public::Open | Public::Optional) => Strength::Nothing,
+        Says::Rule(rule) => of_rule(config, rule, MAX_USES),
+        Says::Nothing => Strength::Refused,
     }
-    let own = route.methods.iter().find(|rule| rule.methods.iter().any(|m| m.value == *method));
-    let rule = own.map(|own| &own.rule).or(route.allow.as_ref());
-    rule.map_or(Strength::Refused, |rule| of_rule(config, rule, MAX_USES))
 }
 
 /// `uses` bounds the way through `use:`, which may still be a circle.

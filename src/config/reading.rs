@@ -8,6 +8,7 @@ use super::problem::Source;
 use super::suggest::nearest;
 use super::yaml::{self, Entry, Node, Value};
 use super::{Place, Problem, Problems, Sources, Variables};
+use crate::method;
 
 /// What is known and found while one configuration is read.
 pub(super) struct Reading<'a> {
@@ -234,7 +235,7 @@ impl<'n> Fields<'n> {
         let first = key.split(',').next().unwrap_or_default().trim();
         key.contains(',')
             || key.starts_with(|c: char| c.is_ascii_uppercase())
-            || METHODS.iter().any(|method| method.eq_ignore_ascii_case(first))
+            || method::known().any(|method| method.eq_ignore_ascii_case(first))
     }
 
     fn check_key(&self, reading: &mut Reading<'_>, entry: &Entry, owner: &str) {
@@ -270,28 +271,6 @@ impl<'n> Fields<'n> {
         Problem::new("E001", entry.key.at, message).label(label).help(help)
     }
 }
-
-/// The methods that a route may name: RFC 9110, PATCH (RFC 5789), QUERY and WebDAV. TRACE and
-/// CONNECT are never forwarded.
-pub(super) const METHODS: [&str; 17] = [
-    "GET",
-    "HEAD",
-    "POST",
-    "PUT",
-    "PATCH",
-    "DELETE",
-    "OPTIONS",
-    "QUERY",
-    "COPY",
-    "LOCK",
-    "MKCOL",
-    "MOVE",
-    "PROPFIND",
-    "PROPPATCH",
-    "REPORT",
-    "SEARCH",
-    "UNLOCK",
-];
 
 const MAX_BYTES: usize = 8 << 20;
 

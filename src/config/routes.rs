@@ -6,13 +6,14 @@ use super::cors;
 use super::language::ROUTE;
 use super::pattern::parse_pattern;
 use super::plans::route_limit;
-use super::reading::{Fault, Fields, METHODS, Reading, shorten};
+use super::reading::{Fault, Fields, Reading, shorten};
 use super::rules::{self, public, rule};
 use super::server::{flag, mode};
 use super::suggest::nearest;
 use super::value::{at_least_one, entries, located, parsed, switch, wait, word};
 use super::yaml::{Entry, Node, Value};
 use super::{Located, MethodRule, Pattern, Place, Problem, Public, Route, RuleKind};
+use crate::method;
 
 /// All routes of one file.
 pub(super) fn routes(reading: &mut Reading<'_>, node: &Node) -> Vec<Route> {
@@ -125,6 +126,7 @@ fn methods(reading: &mut Reading<'_>, fields: &Fields<'_>) -> Vec<MethodRule> {
         warn_public_write(reading, &methods, &rule.kind);
         rules.push(MethodRule { methods, rule });
     }
+    warn_uncovered(reading, fields, &rules);
     rules
 }
 
@@ -141,7 +143,7 @@ fn split_methods(reading: &mut Reading<'_>, key: &Located<String>) -> Vec<Locate
         let column = key.at.column + offset + lead;
         offset += part.len() + 1;
         let at = super::Place { column, start, end: start + name.len(), ..key.at };
-        match METHODS.contains(&name).then(|| Method::from_bytes(name.as_bytes())) {
+        match is_method(name).then(|| Method::from_bytes(name.as_bytes())) {
             Some(Ok(value)) if methods.iter().any(|method| method.value == value) => {
                 let problem = Problem::new("E005", at, format!("{value} is written twice"));
                 reading.note(problem.label("again here"));
@@ -153,16 +155,50 @@ fn split_methods(reading: &mut Reading<'_>, key: &Located<String>) -> Vec<Locate
     methods
 }
 
+/// A method that is known, or one of the backend's own that cannot be taken for a known one: a slip
+/// must not leave the method that was meant to `allow`.
+fn is_method(name: &str) -> bool {
+    if method::known().any(|known| known == name) {
+        return !method::is_never_forwarded(name);
+    }
+    let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    let begins = name.starts_with(|first: char| first.is_ascii_uppercase());
+    begins && name.chars().all(plain) && nearest(name, method::known()).is_none()
+}
+
 fn unknown_method(name: &str, at: super::Place) -> Problem {
     let message = format!("`{}` is not a method", shorten(name));
     let upper = name.to_ascii_uppercase();
-    let label = match nearest(&upper, METHODS) {
+    let label = match nearest(&upper, method::known()) {
+        Some(method) if method::is_never_forwarded(method) => "never forwarded".to_owned(),
         Some(method) => format!("did you mean `{method}`?"),
-        None if matches!(upper.as_str(), "TRACE" | "CONNECT") => "never forwarded".to_owned(),
         None => "unknown method".to_owned(),
     };
-    let help = format!("methods are written in capitals: {}", METHODS.join(", "));
+    let usual: Vec<&str> = method::USUAL.iter().map(Method::as_str).collect();
+    let help = format!("methods are written in capitals, such as {}", usual.join(", "));
     Problem::new("E011", at, message).label(label).help(help)
+}
+
+/// `allow` stands for the usual methods. Who names one method of WebDAV beside it may think that it
+/// opens the others too.
+fn warn_uncovered(reading: &mut Reading<'_>, fields: &Fields<'_>, rules: &[MethodRule]) {
+    let Some(allow) = fields.key_at("allow") else { return };
+    let listed = || rules.iter().flat_map(|rule| &rule.methods);
+    let is_listed = |name: &&str| listed().any(|method| method.value.as_str() == *name);
+    let Some(first) = listed().find(|method| WEBDAV.contains(&method.value.as_str())) else {
+        return;
+    };
+    let refused: Vec<&str> = WEBDAV.into_iter().filter(|name| !is_listed(name)).collect();
+    if refused.is_empty() {
+        return;
+    }
+    let message = format!("`allow` does not stand for {}", refused.join(", "));
+    reading.note(
+        Problem::new("A121", allow, message)
+            .label("the methods of RFC 9110 and PATCH, but for CONNECT and TRACE")
+            .also(first.at, "a method of WebDAV, written out")
+            .help(format!("they are 405 here; open them by name: `{}: RULE`", refused.join(", "))),
+    );
 }
 
 fn warn_public_write(reading: &mut Reading<'_>, methods: &[Located<Method>], kind: &RuleKind) {
@@ -218,3 +254,6 @@ fn says_nothing(key: &Located<String>) -> Problem {
 
 /// Methods that change nothing (RFC 9110 §9.2.1).
 const SAFE: &[&str] = &["GET", "HEAD", "OPTIONS", "QUERY", "PROPFIND", "REPORT", "SEARCH"];
+
+/// RFC 4918 §9.
+const WEBDAV: [&str; 7] = ["COPY", "LOCK", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "UNLOCK"];

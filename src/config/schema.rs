@@ -93,4 +93,4 @@ fn or_variable(form: &str) -> String {
 const VARIABLE: &str = "#/$defs/variable";
 
 /// The keys of a route that are methods.
-const METHODS: &str = "^[A-Z]+( *, *[A-Z]+)*$";
+const METHODS: &str = "^[A-Z][A-Z0-9_-]*( *, *[A-Z][A-Z0-9_-]*)*$";

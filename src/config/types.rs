@@ -9,6 +9,8 @@ use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 use rustls_pki_types::ServerName;
 
+use crate::method;
+
 use super::{
     BackchannelLogout, Cors, Introspection, Listen, Located, Place, Resilience, Revocation,
     RouteCors, Tracing,
@@ -373,7 +375,7 @@ pub struct Route {
     pub pattern: Located<Pattern>,
     /// The upstream's name; optional when there is only one.
     pub upstream: Option<Located<String>>,
-    /// `allow:` for every method.
+    /// `allow:` for the usual methods that have no rule of their own.
     pub allow: Option<Rule>,
     /// Rules for single methods.
     pub methods: Vec<MethodRule>,
@@ -417,6 +419,34 @@ pub struct MethodRule {
     pub methods: Vec<Located<Method>>,
     /// Who may call them.
     pub rule: Rule,
+}
+
+/// What a route says of a method.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Says<'r> {
+    /// Open without a token.
+    Public(Public),
+    /// Whom it is open to.
+    Rule(&'r Rule),
+    /// Nothing: 405.
+    Nothing,
+}
+
+impl Route {
+    /// What is said of a method; HEAD follows GET unless it has a rule of its own.
+    pub(crate) fn says_of(&self, method: &Method) -> Says<'_> {
+        let named = |method: &Method| {
+            self.methods.iter().find(|rule| rule.methods.iter().any(|m| m.value == *method))
+        };
+        let reads = matches!(*method, Method::GET | Method::HEAD);
+        let own = named(method).or_else(|| named(&Method::GET).filter(|_| reads));
+        let others = || self.allow.as_ref().filter(|_| method::is_usual(method));
+        match (own, &self.public) {
+            (Some(own), _) => Says::Rule(&own.rule),
+            (None, Some(public)) if reads => Says::Public(public.value),
+            (None, _) => others().map_or(Says::Nothing, Says::Rule),
+        }
+    }
 }
 
 /// How open a public route is.

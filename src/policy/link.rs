@@ -14,6 +14,7 @@ use crate::config::{
 use crate::cors::Cors;
 use crate::forward::Upstream;
 use crate::limit::{Plan, Plans};
+use crate::method;
 
 use super::Shared;
 use super::route::{Access, Requirement, Route};
@@ -247,20 +248,11 @@ fn public_access(public: Public) -> Access {
 }
 
 fn allow_field(methods: &[(Method, Access)], others: bool) -> HeaderValue {
-    let every = [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-        Method::OPTIONS,
-    ];
     let mut names: Vec<&str> = methods.iter().map(|(method, _)| method.as_str()).collect();
     if let Some(index) = names.iter().position(|name| *name == "GET") {
         names.insert(index + 1, "HEAD");
     }
-    let all = every.iter().map(Method::as_str).filter(|_| others);
+    let all = method::USUAL.iter().map(Method::as_str).filter(|_| others);
     names.extend(all);
     let mut seen = Vec::new();
     names.retain(|name| {

@@ -10,6 +10,7 @@ use crate::config::Mode;
 use crate::cors::Cors;
 use crate::forward::Upstream;
 use crate::limit::Plan;
+use crate::method;
 use crate::record::route_metrics::RouteMetrics;
 use crate::rejection::Rejection;
 
@@ -36,7 +37,7 @@ pub struct Route {
     pub(super) cors: Option<Arc<Cors>>,
     pub(super) allow_encoded_slash: bool,
     pub(super) methods: Box<[(Method, Access)]>,
-    /// For methods that are not listed.
+    /// For the usual methods that are not listed.
     pub(super) others: Option<Access>,
     /// The `Allow` field (RFC 9110 §10.2.1).
     pub(crate) allow: HeaderValue,
@@ -88,18 +89,24 @@ impl Route {
     /// Finds the access for a method; HEAD follows GET (RFC 9110 §9.3.2).
     ///
     /// # Errors
-    /// `MethodRefused`.
+    /// `MethodRefused`, and `MalformedRequest` for a method that some backends take for another.
     pub fn access<'p>(self: &'p Arc<Self>, method: &Method) -> Result<Found<'p>, Rejection> {
         let listed = |wanted: &Method| {
             self.methods.iter().find(|(method, _)| method == wanted).map(|(_, access)| access)
         };
         let head = || if *method == Method::HEAD { listed(&Method::GET) } else { None };
-        let refused = matches!(*method, Method::TRACE | Method::CONNECT);
-        let others = || if refused { None } else { self.others.as_ref() };
+        let others = || self.others.as_ref().filter(|_| method::is_usual(method));
         match listed(method).or_else(head).or_else(others) {
             Some(access) => Ok(Found { route: self, access }),
-            None => Err(Rejection::MethodRefused(self.allow.clone())),
+            None => Err(self.refusal(method)),
         }
+    }
+
+    fn refusal(&self, method: &Method) -> Rejection {
+        if method::is_misspelt(method, self.methods.iter().map(|(listed, _)| listed)) {
+            return Rejection::MalformedRequest("the method is not written in capitals");
+        }
+        Rejection::MethodRefused(self.allow.clone())
     }
 
     pub(super) fn is_public(&self) -> bool {

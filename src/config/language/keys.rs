@@ -600,7 +600,8 @@ pub(crate) static ROUTE: Section = Section {
             key(
                 "allow",
                 Kind::One(&RULE),
-                "The rule of every method that has none of its own on this route.",
+                "The rule of GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS, as far as they have \
+                 none of their own on this route.",
             ),
             key("strip_prefix", Kind::Text, "A prefix that the backend does not see."),
             key("limit", LIMIT_OR_PLAN, "A limit of this route's own, beside the caller's plan."),
