@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::harness::client::Connection;
 use crate::harness::command::Scopegate;
+use crate::harness::keys::Key;
 use crate::harness::process::Process;
 use crate::harness::token::unix_now;
 use crate::harness::{Answer, Backend, Call, Harness, Issuer, ORDERS, until};
@@ -97,12 +100,137 @@ async fn a_subject_is_revoked_as_of_a_time() {
     t.is_refused(&endless).await;
     t.is_accepted(&issued(time)).await;
     t.is_accepted(&issued(time + 1)).await;
-    // Left out, it is now.
-    assert_eq!(t.revoke(json!({ "subject": "alice" })).await.status(), 200);
+    // Left out, it is now, and as much later as the issuer's clock may be ahead.
+    let answer = t.revoke(json!({ "subject": "alice" })).await;
+    assert_eq!(answer.status(), 200);
+    let before = answer.json()["issued_before"].as_u64().unwrap();
+    assert!((30..=32).contains(&(before - unix_now())), "{before}");
     t.is_refused(&issued(unix_now())).await;
+    t.is_refused(&issued(before - 1)).await;
     t.clock.advance(Duration::from_secs(5));
-    t.is_accepted(&issued(unix_now() + 3)).await;
+    t.is_accepted(&issued(before)).await;
 }
+
+/// An id is a text or a whole number, and is revoked by the same spelling, in any way to revoke.
+#[tokio::test]
+async fn an_id_that_is_a_number_is_revoked_by_its_digits() {
+    let t = Harness::start(&with("{}")).await;
+    let base = || t.token().claim("sid", "s1");
+    for (name, order) in [("jti", json!({ "jti": "777" })), ("sid", json!({ "session": "777" }))] {
+        let (number, text) = (base().claim(name, 777).sign(), base().claim(name, "777").sign());
+        let other = base().claim(name, 778).sign();
+        t.is_accepted(&number).await;
+        assert_eq!(t.revoke(order).await.status(), 200);
+        t.is_refused(&number).await;
+        t.is_refused(&text).await;
+        t.is_accepted(&other).await;
+    }
+    for (name, odd) in [
+        ("jti", json!(7.5)),
+        ("jti", json!(1e40)),
+        ("sid", json!(true)),
+        ("sid", json!(["s1"])),
+        ("jti", json!({ "id": "x" })),
+        ("sub", json!(7)),
+    ] {
+        let answer =
+            t.get("/orders/1").bearer(&base().claim(name, odd.clone()).sign()).send().await;
+        assert_eq!(answer.status(), 401, "{name}: {odd}");
+        assert_eq!(t.line(&answer).await["reason"], "malformed_token", "{name}: {odd}");
+    }
+}
+
+/// The same where the configuration reads the subject elsewhere: `sub` is still one to revoke by.
+#[tokio::test]
+async fn a_registered_claim_is_revoked_beside_the_configured_one() {
+    let claims = "issuers: { main: { url: \"{issuer}\", audience: https://api.example.com, \
+        claims: { subject: uid, token_id: tid, session: sess } } }\n";
+    let t = Harness::start(&format!("{claims}{}", with("{}"))).await;
+    let base = || t.token().claim("uid", "u1").claim("tid", 1).claim("sess", 2).claim("sub", 9);
+    t.is_accepted(&base().sign()).await;
+    for (order, claim, value) in [
+        (json!({ "subject": "10" }), "sub", json!(10)),
+        (json!({ "subject": "u2" }), "uid", json!("u2")),
+        (json!({ "jti": "11" }), "tid", json!(11)),
+        (json!({ "session": "12" }), "sess", json!(12)),
+        (json!({ "session": "13" }), "sid", json!(13)),
+    ] {
+        let token = base().claim(claim, value).sign();
+        t.is_accepted(&token).await;
+        assert_eq!(t.revoke(order.clone()).await.status(), 200);
+        t.is_refused(&token).await;
+    }
+}
+
+/// Nobody needs a key to make `(r, n - s)` of a signature `(r, s)`: the revoked token is refused
+/// with either, however it was revoked, and whichever of the two was named.
+#[tokio::test]
+async fn a_revoked_token_is_refused_with_its_other_signature() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("revoked.yaml");
+    std::fs::write(&list, "[]\n").unwrap();
+    let es384 = Key::es384("key-384");
+    let issuer = Issuer::start().await;
+    issuer.publish(&[issuer.key.jwk(), es384.jwk()]);
+    let backend = Backend::start().await;
+    let yaml = format!(
+        "issuers: {{ main: {{ url: \"{{issuer}}\", audience: https://api.example.com, \
+         algorithms: [ES256, ES384] }} }}\n{}",
+        with(&format!("{{ file: {} }}", list.display()))
+    );
+    let t = Harness::start_with(&yaml, issuer, backend).await;
+    let es384 = || t.token().header("alg", "ES384").header("kid", "key-384").signed_by(&es384);
+    for token in [t.token().sign(), es384().sign()] {
+        let other = other_signature(&token);
+        t.is_accepted(&token).await;
+        t.is_accepted(&other).await;
+        assert_eq!(t.revoke(json!({ "token_sha256": sha256(&token) })).await.status(), 200);
+        t.is_refused(&other).await;
+        t.is_refused(&token).await;
+    }
+    // By the command, which was given the second spelling.
+    let token = t.token().sign();
+    let (admin, other) = (t.admin().to_string(), other_signature(&token));
+    let folder = tempfile::tempdir().unwrap();
+    let done = tokio::task::spawn_blocking(move || {
+        let words = ["revoke", "--admin", &admin, "--token", "-"];
+        Scopegate::within(folder.path(), &words).input(&other).run()
+    });
+    let done = done.await.unwrap();
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    t.is_refused(&token).await;
+    t.is_refused(&other_signature(&token)).await;
+    // By the file.
+    let token = t.token().sign();
+    let other = other_signature(&token);
+    let entry = json!([{ "token_sha256": sha256(&token), "until": unix_now() + 600 }]);
+    std::fs::write(&list, entry.to_string()).unwrap();
+    until("the list", async || t.get("/orders/1").bearer(&token).send().await.status() == 401)
+        .await;
+    t.is_refused(&other).await;
+    t.is_accepted(&t.token().sign()).await;
+}
+
+/// The same token with `(r, n - s)` for its signature.
+fn other_signature(token: &str) -> String {
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let (r, s) = signature.split_at(signature.len() / 2);
+    let order = if r.len() == 32 { P256 } else { P384 };
+    let digits = |at: usize| u8::from_str_radix(&order[2 * at..2 * at + 2], 16).unwrap();
+    let (mut negated, mut borrow) = (vec![0; s.len()], 0);
+    for at in (0..s.len()).rev() {
+        let digit = 256 + i32::from(digits(at)) - i32::from(s[at]) - borrow;
+        borrow = i32::from(digit < 256);
+        negated[at] = u8::try_from(digit % 256).unwrap();
+    }
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode([r, &negated].concat()))
+}
+
+/// The orders of the groups (SEC 2 §2.4.2, §2.5.1).
+const P256: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
+const P384: &str = "ffffffffffffffffffffffffffffffffffffffffffffffff\
+    c7634d81f4372ddf581a0db248b0a77aecec196accc52973";
 
 /// A token without `jti`, `sid` or client matches no entry by them, and equal names of two issuers
 /// are two names.

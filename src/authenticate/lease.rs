@@ -5,18 +5,17 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use super::verdicts::sha256_of;
 use super::{Authenticator, Issuer, bearer};
 use crate::clock::{Clock, Now};
 use crate::identity::Identity;
-use crate::revoke::Revocations;
+use crate::revoke::{Revocations, Spellings};
 
 /// What an answer that goes on is asked for: a token that was good when it began.
 #[derive(Debug)]
 pub(crate) struct Lease {
     identity: Arc<Identity>,
     issuer: Arc<Issuer>,
-    sha256: [u8; 32],
+    token: Spellings,
     revocations: Arc<Revocations>,
 }
 
@@ -33,7 +32,7 @@ impl Authenticator {
         Some(Lease {
             identity: Arc::clone(identity),
             issuer: Arc::clone(issuer),
-            sha256: sha256_of(credentials.bytes()),
+            token: Spellings::of(credentials.bytes()),
             revocations: Arc::clone(&self.revocations),
         })
     }
@@ -45,7 +44,7 @@ impl Lease {
     pub(crate) fn holds(&self, now: Now) -> bool {
         let marks = || self.issuer.marks(&self.identity);
         now.unix < self.identity.expires
-            && !self.revocations.refuses(|| self.sha256, marks, now.unix)
+            && !self.revocations.refuses(|| self.token, marks, now.unix)
     }
 
     /// How long after `now` it is to be looked at again.

@@ -93,11 +93,11 @@ fn read(
         return Err("its aud names none of our clients");
     }
     let (issued, ends) = times(claims, settings.allow_missing_exp, leeway, now)?;
-    let (subject, session) = (text(claims, "sub")?, text(claims, "sid")?);
+    let (subject, session) = (text(claims, "sub")?, id(claims, "sid")?);
     if subject.is_none() && session.is_none() {
         return Err("it says neither whose nor which session ended");
     }
-    let jti = text(claims, "jti")?.ok_or("it has no jti")?;
+    let jti = id(claims, "jti")?.ok_or("it has no jti")?;
     Ok(Logout { subject, session, jti, issued, ends })
 }
 
@@ -143,6 +143,14 @@ fn text(claims: &Map<String, Value>, name: &str) -> Result<Option<String>, &'sta
         None => Ok(None),
         Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
         Some(_) => Err("its jti, sub or sid is not text"),
+    }
+}
+
+/// The same, or a whole number, as access tokens may have it.
+fn id(claims: &Map<String, Value>, name: &str) -> Result<Option<String>, &'static str> {
+    match claims.get(name) {
+        Some(Value::Number(number)) if !number.is_f64() => Ok(Some(number.to_string())),
+        _ => text(claims, name),
     }
 }
 

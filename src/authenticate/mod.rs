@@ -60,7 +60,7 @@ use self::verdicts::{Good, Ground, TokenHash, Verdict};
 use crate::clock::Now;
 use crate::identity::{Caller, Identity};
 use crate::rejection::{Rejection, TokenFault};
-use crate::revoke::Revocations;
+use crate::revoke::{Revocations, Spellings};
 
 /// How closely a route wants tokens looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,9 +127,9 @@ impl Authenticator {
             None => Box::pin(self.verify(credentials.token()?, hash, now)).await?,
         };
         // TX-01: asked of every token, remembered or not.
-        let sha256 = || verdicts::sha256_of(credentials.bytes());
+        let token = || Spellings::of(credentials.bytes());
         let marks = || good.issuer.marks(&good.identity);
-        if self.revocations.refuses(sha256, marks, now.unix) {
+        if self.revocations.refuses(token, marks, now.unix) {
             return Err(good.issuer.tally().refuse(TokenFault::Revoked));
         }
         if !good.is_answered && good.issuer.wants_answer(scrutiny) {

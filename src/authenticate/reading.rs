@@ -15,7 +15,7 @@ use super::values::{self, first, list, of_tenant, optional};
 use crate::config::{self, ClaimPath, IdentityHeader};
 use crate::identity::{Claims, Identity, Kind, LimitKeys, walk};
 use crate::rejection::TokenFault;
-use crate::revoke::{Marks, Names as Told};
+use crate::revoke::{Marks, Names as Told, id_text};
 
 /// Where an issuer's tokens say what, resolved once from preset and configuration.
 #[derive(Debug)]
@@ -108,6 +108,7 @@ impl Reading {
             return Err(TokenFault::WrongTokenType);
         }
         let subject = values::text(&claims, &self.subject)?;
+        self.check_ids(&claims)?;
         let (kind, _) = self.kinds.of(Said {
             claims: &claims,
             client: client.as_deref(),
@@ -136,7 +137,7 @@ impl Reading {
             auth_time: claims::date(&claims, "auth_time").unwrap_or_default(),
             expires: window.expires,
             not_before: window.not_before,
-            jti_hash: optional(&claims, &self.token_id).as_deref().map(short_hash),
+            jti_hash: values::id(&claims, &self.token_id)?.as_deref().map(short_hash),
             claims: Claims::new(text.into(), claims),
             aliases: Arc::clone(&self.aliases),
             headers: Box::default(),
@@ -148,12 +149,24 @@ impl Reading {
         Ok(identity)
     }
 
+    /// Refuses what revocations could not name, under the configured claims and the registered ones.
+    fn check_ids(&self, claims: &Map<String, Value>) -> Result<(), TokenFault> {
+        for paths in [&self.token_id, &self.session] {
+            values::id(claims, paths)?;
+        }
+        let registered = ["jti", "sid", "sub"].into_iter().filter_map(|name| claims.get(name));
+        let is_odd = |value: &Value| {
+            !value.is_null() && value.as_str() != Some("") && id_text(value).is_none()
+        };
+        if registered.into_iter().any(is_odd) { Err(TokenFault::Malformed) } else { Ok(()) }
+    }
+
     /// What revocations know the token by. They name the issuer as it is configured, so its tenants
     /// and spellings are one here: to revoke too much is the lesser harm.
     pub(super) fn marks(&self, claims: &Map<String, Value>) -> Marks {
         let (subject, client) = (optional(claims, &self.subject), optional(claims, &self.client));
-        let (token_id, session) =
-            (optional(claims, &self.token_id), optional(claims, &self.session));
+        let id = |paths| values::id(claims, paths).unwrap_or_default();
+        let (token_id, session) = (id(&self.token_id), id(&self.session));
         Marks::of(
             self.names.url(),
             claims,

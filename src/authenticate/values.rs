@@ -1,10 +1,13 @@
 //! Texts and lists among claims, at paths that say where.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use crate::config::ClaimPath;
 use crate::identity::walk;
 use crate::rejection::TokenFault;
+use crate::revoke::id_text;
 
 /// What stands at the first of these paths at which something stands.
 pub(super) fn first<'c>(claims: &'c Map<String, Value>, paths: &[ClaimPath]) -> Option<&'c Value> {
@@ -24,6 +27,21 @@ pub(super) fn text(
 /// Text, if it is there and is text.
 pub(super) fn optional(claims: &Map<String, Value>, paths: &[ClaimPath]) -> Option<Box<str>> {
     first(claims, paths)?.as_str().filter(|text| !text.is_empty()).map(Box::from)
+}
+
+/// The identifier at these paths, in the one spelling that revocations know ([`id_text`]).
+///
+/// # Errors
+/// `Malformed` for what cannot be spelled so: a token by it could not be revoked.
+pub(super) fn id<'c>(
+    claims: &'c Map<String, Value>,
+    paths: &[ClaimPath],
+) -> Result<Option<Cow<'c, str>>, TokenFault> {
+    let Some(value) = first(claims, paths) else { return Ok(None) };
+    match id_text(value) {
+        None if value.as_str() != Some("") => Err(TokenFault::Malformed),
+        text => Ok(text),
+    }
 }
 
 /// The roles that hold in `tenant`: the names of members whose values name it. Some versions wrap

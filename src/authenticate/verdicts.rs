@@ -205,8 +205,8 @@ impl Verdicts {
     }
 }
 
-/// The SHA-256 of a token: what revocations name it by.
-pub(super) fn sha256_of(token: &[u8]) -> [u8; 32] {
+/// The SHA-256 of a token.
+fn sha256_of(token: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, token).as_ref());
     hash

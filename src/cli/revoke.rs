@@ -23,7 +23,8 @@ pub(super) struct Options {
     /// The issuer's name or URL [default: the only one]
     #[arg(long, value_name = "ISSUER")]
     issuer: Option<String>,
-    /// Only tokens issued before this time [default for --subject: now; else all]
+    /// Only tokens issued before this time [default for --subject: now, plus the issuer's
+    /// leeway; else all]
     #[arg(long, value_name = "TIME")]
     issued_before: Option<String>,
     /// When the revocation ends, such as 2026-12-01T00:00:00Z
@@ -210,9 +211,11 @@ fn described(entry: &Value) -> String {
     let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
     let time = |name: &str| entry[name].as_u64().map(|at| written_time(Duration::from_secs(at)));
     let mut line = text("id");
+    let before = time("issued_before").map(|time| format!("before {time}"));
+    let issued = before.or_else(|| refuses_many(&line).then(|| "whenever".to_owned()));
     for (word, part) in [
         ("issuer", entry["issuer"].as_str().map(str::to_owned)),
-        ("issued before", time("issued_before")),
+        ("issued", issued),
         ("until", time("until")),
         ("by", Some(text("by"))),
         ("why:", entry["why"].as_str().map(str::to_owned)),
@@ -222,6 +225,11 @@ fn described(entry: &Value) -> String {
         }
     }
     line
+}
+
+/// Whether an entry with this id refuses more than one token.
+fn refuses_many(id: &str) -> bool {
+    ["subject-", "client-", "session-"].iter().any(|kind| id.starts_with(kind))
 }
 
 const NO_FILE: &str = "\
@@ -250,6 +258,12 @@ mod tests {
         let entry =
             json!({ "id": "jti-5f2b", "until": 1_795_430_523, "by": "root", "why": "lost" });
         let line = "jti-5f2b  until 2026-11-23T10:42:03.000Z  by root  why: lost";
+        assert_eq!(described(&entry), line);
+        let entry = json!({ "id": "client-5f2b", "until": 1_795_430_523, "by": "root" });
+        let line = "client-5f2b  issued whenever  until 2026-11-23T10:42:03.000Z  by root";
+        assert_eq!(described(&entry), line);
+        let entry = json!({ "id": "subject-5f2b", "issued_before": 1_795_430_523, "by": "root" });
+        let line = "subject-5f2b  issued before 2026-11-23T10:42:03.000Z  by root";
         assert_eq!(described(&entry), line);
     }
 }

@@ -1,5 +1,6 @@
 //! What revocations know a token by.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -40,9 +41,10 @@ impl Marks {
     #[must_use]
     pub fn of(issuer_url: &str, claims: &Map<String, Value>, known: Names<'_>) -> Self {
         let key = |kind, name: Option<&str>| Some(Key::of(kind, issuer_url, name?));
-        let text = |name| claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         let both = |kind, known: Option<&str>, name| {
-            [key(kind, known), key(kind, text(name).filter(|text| known != Some(*text)))]
+            let registered = claims.get(name).and_then(id_text);
+            let other = registered.filter(|text| known != Some(&**text));
+            [key(kind, known), key(kind, other.as_deref())]
         };
         let sessions = both(Kind::Session, known.session, "sid");
         let names_none = sessions.iter().all(Option::is_none);
@@ -61,6 +63,23 @@ impl Marks {
     pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
         let pairs = [&self.ids, &self.subjects, &self.sessions, &self.sessionless];
         pairs.into_iter().flatten().chain([&self.client]).flatten()
+    }
+}
+
+/// An identifier as people write it who revoke: text that says something, or a whole number, which
+/// some servers write. `None` for anything else.
+#[must_use]
+pub fn id_text(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::String(text) => {
+            Some(text.as_str().into()).filter(|text: &Cow<'_, str>| !text.is_empty())
+        }
+        Value::Number(number) if number.is_i64() || number.is_u64() => {
+            Some(number.to_string().into())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            None
+        }
     }
 }
 

@@ -18,12 +18,14 @@ mod order;
 mod outcome;
 mod set;
 mod shards;
+mod spellings;
 mod store;
 
 pub use entry::{Entry, Source};
 pub use key::{Key, Kind, NotAnId};
-pub use marks::{Marks, Names};
+pub use marks::{Marks, Names, id_text};
 pub use order::{Known, Moment, Order};
 pub use outcome::{NotEntered, NotWithdrawn};
 pub use set::{Entered, Revocations, Unopened};
+pub use spellings::Spellings;
 pub use store::Unusable;

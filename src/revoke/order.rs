@@ -38,7 +38,8 @@ pub struct Order {
     /// The session's id, `sid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
-    /// Refuse tokens issued before this. Default for a subject: now; for others: whenever issued.
+    /// Refuse tokens issued before this. Default for a subject: now, plus how far the issuer's clock
+    /// may be ahead; for others: whenever issued.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issued_before: Option<Moment>,
     /// When it ends.
@@ -72,6 +73,8 @@ struct Issuer {
     url: String,
     /// How long its tokens live at most, as far as is known.
     tokens_last: Option<Duration>,
+    /// How far its clock may differ from this one.
+    leeway: Duration,
 }
 
 impl Known {
@@ -83,6 +86,7 @@ impl Known {
             url: issuer.url.value.clone(),
             // The leeway counts twice: a token may seem to come from the future, and to live on.
             tokens_last: issuer.max_token_age.map(|age| age.saturating_add(issuer.leeway * 2)),
+            leeway: issuer.leeway,
         };
         let keep = config.revocation.as_ref().map_or(Duration::ZERO, |found| found.keep);
         Self { issuers: config.issuers.iter().map(issuer).collect(), keep }
@@ -94,6 +98,12 @@ impl Known {
         let is_meant = |issuer: &&Issuer| issuer_url.is_none_or(|url| url == issuer.url);
         let meant = self.issuers.iter().filter(is_meant);
         meant.filter_map(|issuer| issuer.tokens_last).max().unwrap_or_default().max(self.keep)
+    }
+
+    /// How far the clock of the issuer with this identifier may be ahead.
+    fn leeway(&self, issuer_url: Option<&str>) -> Duration {
+        let is_meant = |issuer: &&Issuer| issuer_url.is_some_and(|url| url == issuer.url);
+        self.issuers.iter().find(is_meant).map_or(Duration::ZERO, |issuer| issuer.leeway)
     }
 
     fn issuer(&self, wanted: Option<&str>) -> Result<&Issuer, String> {
@@ -132,10 +142,11 @@ impl Order {
     /// What is wrong with it, in a sentence. It repeats nothing of the order.
     pub fn entry(&self, known: &Known, now: Duration, by: &str) -> Result<Entry, String> {
         let (id, issuer) = self.target(known)?;
-        let now_ceiling = now.as_secs() + u64::from(now.subsec_nanos() > 0);
+        let now_ceiling = ceiling(now);
         let issued_before = match (id.kind(), self.issued_before) {
-            // A token of this very second may have been issued before.
-            (Kind::Subject, None) => Some(now_ceiling),
+            // A token of this very second may have been issued before, and so may one that the
+            // issuer's clock dates later.
+            (Kind::Subject, None) => Some(ceiling(now + known.leeway(issuer.as_deref()))),
             (_, given) => given.map(|moment| moment.0),
         };
         let until = match (self.until, &self.lasts) {
@@ -211,6 +222,11 @@ impl Order {
         }
         Ok(target)
     }
+}
+
+/// In whole seconds, so that none of this one is left out.
+fn ceiling(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 /// What entries of every source have in common.
@@ -330,6 +346,7 @@ mod tests {
             name: (*name).to_owned(),
             url: format!("https://{name}.example"),
             tokens_last: None,
+            leeway: Duration::ZERO,
         };
         Known { issuers: names.iter().map(issuer).collect(), keep: Duration::from_secs(60) }
     }
@@ -349,6 +366,21 @@ mod tests {
         let entry = read(r#"{"client":"web","for":"1h","why":"stolen","by":"eve"}"#).unwrap();
         assert_eq!((entry.issued_before, entry.until), (None, 4_601));
         assert_eq!((entry.by.as_str(), entry.why.as_deref()), ("eve", Some("stolen")));
+    }
+
+    /// The issuer may date a token later than it was made.
+    #[test]
+    fn a_subjects_tokens_are_caught_as_far_as_the_issuers_clock_may_be_ahead() {
+        let mut known = known(&["main", "other"]);
+        known.issuers[1].leeway = Duration::from_millis(30_600);
+        let before = |json: &str| {
+            let order: Order = serde_json::from_str(json).unwrap();
+            order.entry(&known, NOW, "root").unwrap().issued_before
+        };
+        assert_eq!(before(r#"{"subject":"a","issuer":"main"}"#), Some(1_001));
+        assert_eq!(before(r#"{"subject":"a","issuer":"other"}"#), Some(1_032));
+        assert_eq!(before(r#"{"subject":"a","issuer":"other","issued_before":5}"#), Some(5));
+        assert_eq!(before(r#"{"session":"a","issuer":"other"}"#), None);
     }
 
     #[test]

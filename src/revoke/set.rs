@@ -15,6 +15,7 @@ use super::list::List;
 use super::marks::Marks;
 use super::outcome::{NotEntered, Outcome, TARGET, tell};
 use super::shards::{Entries, Shards};
+use super::spellings::Spellings;
 use super::store::{Store, Unusable};
 use crate::clock::Clock;
 use crate::config::Revocation;
@@ -25,6 +26,8 @@ use crate::record::metrics::Metrics;
 pub struct Revocations {
     /// How many entries there are, of both maps: what a request asks first.
     total: AtomicUsize,
+    /// How many of them are for one token by its bytes, which have to be hashed then.
+    tokens: AtomicUsize,
     /// What was entered while running, and what the store had.
     entered: Shards,
     /// What the file lists; replaced as a whole.
@@ -72,12 +75,12 @@ pub enum Unopened {
 
 /// Asking.
 impl Revocations {
-    /// Whether a token must be refused at `now`, since 1970; `sha256` is the token's. One atomic
-    /// load while nothing is revoked; never a lock.
+    /// Whether a token must be refused at `now`, since 1970. One atomic load while nothing is
+    /// revoked; never a lock.
     #[must_use]
     pub fn refuses<'m>(
         &self,
-        sha256: impl FnOnce() -> [u8; 32],
+        token: impl FnOnce() -> Spellings,
         marks: impl FnOnce() -> &'m Marks,
         now: Duration,
     ) -> bool {
@@ -89,7 +92,8 @@ impl Revocations {
             let wanted = |entry: &Entry| entry.refuses(marks.issued, now);
             self.entered.has(key, wanted) || listed.get(key).is_some_and(|entry| wanted(entry))
         };
-        refuses(&Key::token(&sha256())) || marks.keys().any(refuses)
+        let by_bytes = || self.tokens.load(Ordering::Acquire) > 0 && token().keys().any(&refuses);
+        marks.keys().any(&refuses) || by_bytes()
     }
 
     /// Every live entry, in the order of the ids.
@@ -229,13 +233,14 @@ impl Revocations {
     /// Says how many there are, to requests and to whoever watches.
     fn recount(&self, ledger: &Ledger) {
         let listed: usize = ledger.listed.iter().sum();
+        let of = |kind: Kind| ledger.entered[kind as usize] + ledger.listed[kind as usize];
+        self.tokens.store(of(Kind::Token), Ordering::Release);
         self.total.store(ledger.count() + listed, Ordering::Release);
         if self.settings.load().is_none() && ledger.count() == 0 {
             return;
         }
         for kind in Kind::ALL {
-            let all = ledger.entered[kind as usize] + ledger.listed[kind as usize];
-            let all = i64::try_from(all).unwrap_or(i64::MAX);
+            let all = i64::try_from(of(kind)).unwrap_or(i64::MAX);
             self.metrics.revocation_entries.with_label_values(&[kind.as_str()]).set(all);
         }
         let volatile = i64::try_from(ledger.volatile.len()).unwrap_or(i64::MAX);
@@ -271,8 +276,8 @@ mod tests {
         set
     }
 
-    fn refuses(set: &Revocations, token: &[u8; 32], marks: &Marks, now: Duration) -> bool {
-        set.refuses(|| *token, || marks, now)
+    fn refuses(set: &Revocations, token: &[u8], marks: &Marks, now: Duration) -> bool {
+        set.refuses(|| Spellings::of(token), || marks, now)
     }
 
     fn marks(subject: &str) -> Marks {
@@ -290,11 +295,11 @@ mod tests {
         let ask = |name: &str| {
             let started = Instant::now();
             for _ in 0..1_000 {
-                assert!(!set.refuses(|| std::hint::black_box([7; 32]), || &alice, now));
+                assert!(!set.refuses(|| Spellings::of(std::hint::black_box(b"7")), || &alice, now));
             }
             eprintln!("{name}: {} ns", started.elapsed().as_nanos() / 1_000);
             let count = allocation_counter::measure(|| {
-                std::hint::black_box(set.refuses(|| [7; 32], || &alice, now));
+                std::hint::black_box(set.refuses(|| Spellings::of(b"7"), || &alice, now));
             });
             assert_eq!(count.count_total, 0, "{name}");
         };
@@ -302,8 +307,8 @@ mod tests {
         let entries = (0..100_000).map(|number| entry(&format!("user-{number}"), until));
         set.replace_listed(entries.collect(), true);
         ask("100000 are");
-        assert!(refuses(&set, &[7; 32], &marks("user-99999"), now));
-        assert!(!refuses(&set, &[7; 32], &marks("user-99999"), Duration::from_secs(until)));
+        assert!(refuses(&set, b"7", &marks("user-99999"), now));
+        assert!(!refuses(&set, b"7", &marks("user-99999"), Duration::from_secs(until)));
     }
 
     #[test]
@@ -332,10 +337,10 @@ mod tests {
         set.enter(vec![entry("a", until)]).unwrap();
         set.replace_listed(vec![entry("a", until), entry("b", until)], false);
         set.replace_listed(vec![entry("b", until)], false);
-        assert!(refuses(&set, &[0; 32], &marks("a"), now));
+        assert!(refuses(&set, b"0", &marks("a"), now));
         set.withdraw(&entry("a", 0).id, "root").unwrap();
-        assert!(!refuses(&set, &[0; 32], &marks("a"), now));
-        assert!(refuses(&set, &[0; 32], &marks("b"), now));
+        assert!(!refuses(&set, b"0", &marks("a"), now));
+        assert!(refuses(&set, b"0", &marks("b"), now));
         assert_eq!(set.withdraw(&entry("b", 0).id, "root"), Err(NotWithdrawn::InFile));
     }
 }

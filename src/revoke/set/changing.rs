@@ -22,6 +22,7 @@ impl Revocations {
     pub fn none(clock: &Clock, metrics: &Metrics) -> Self {
         Self {
             total: AtomicUsize::new(0),
+            tokens: AtomicUsize::new(0),
             entered: Shards::default(),
             listed: ArcSwap::default(),
             ledger: Mutex::default(),
