@@ -30,6 +30,9 @@ struct Inner {
     moved: Notify,
 }
 
+/// How often whoever waits for long looks whether it may go on.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(5);
+
 impl Default for Clock {
     fn default() -> Self {
         Self(Arc::new(Inner {

@@ -30,11 +30,11 @@ use crate::forward::Origin;
 use crate::identity::Caller;
 use crate::listen::Received;
 use crate::overload::Load;
-use crate::policy::{Access, Found, Policy, Route, Shared};
+use crate::policy::{Access, Found, Policy, Shared};
 use crate::record::{AccessLog, Record, Sink, request_id, timing};
 use crate::rejection::{Asked, Rejection, TooLarge, is_grpc};
 use crate::target::Target;
-use term::Term;
+use term::{Term, while_it_holds};
 use unread::Unread;
 
 /// The other end of a client's connection.
@@ -197,10 +197,8 @@ impl Gateway {
         } else {
             let lessened = hops.map(|hops| options::one_hop_less(head, hops));
             let head = lessened.as_ref().unwrap_or(head);
-            let sent =
-                pin!(permit.forward(policy, &target, origin, head, body.read(), record)).await?;
-            let term = Term::of(&sent, || lease(policy, permit.route(), &target, head, record));
-            sent.map(|body| Body::upstream(body, term))
+            let body = body.read();
+            pin!(forward(policy, &permit, &target, origin, head, body, record)).await?
         };
         quota.annotate(response.headers_mut());
         Ok(response)
@@ -265,16 +263,36 @@ async fn admit<'p>(
     })
 }
 
-/// What a stream of this request goes on by. A route that only reports ends none.
+/// Sends a permitted request on, for as long as its token holds if it has no end of its own.
+async fn forward(
+    policy: &Policy,
+    permit: &Permit<'_>,
+    target: &Target,
+    origin: Origin,
+    head: &request::Parts,
+    body: Received,
+    record: &mut Record,
+) -> Result<Response<Body>, Rejection> {
+    let (is_endless, began) = (body.is_endless(), record.started.monotonic);
+    let lease = |expires| lease(policy, permit, target, head, expires);
+    let sending = pin!(permit.forward(policy, target, origin, head, body, record));
+    let holding = while_it_holds(sending, policy.clock(), began, || lease(is_endless));
+    let sent = pin!(holding).await?;
+    let (head, body) = Term::of(sent, is_endless, lease);
+    Ok(head.map(|()| Body::upstream(body)))
+}
+
+/// What this request goes on by, if it goes on. A route that only reports ends none.
 fn lease(
     policy: &Policy,
-    route: &Route,
+    permit: &Permit<'_>,
     target: &Target,
     head: &request::Parts,
-    record: &Record,
+    expires: bool,
 ) -> Option<Lease> {
-    let identity = record.identity.as_ref().filter(|_| route.mode == Mode::Enforce)?;
-    policy.authenticator().lease(&head.headers, target.query(), identity)
+    let is_enforced = permit.route().mode == Mode::Enforce;
+    let identity = permit.caller().identity().filter(|_| is_enforced)?;
+    policy.authenticator().lease(&head.headers, target.query(), identity, expires)
 }
 
 async fn identify(

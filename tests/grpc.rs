@@ -1,12 +1,8 @@
 //! gRPC passes from end to end, and refusals are what its clients understand (PD-05).
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use http::Request;
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Bytes, Frame};
+use hyper::body::{Body as _, Bytes};
 use tokio::sync::mpsc;
 
 use crate::harness::chaos::{self, Chaos, Step::*};
@@ -26,21 +22,6 @@ routes:
   /limited: { POST: orders:read, limit: once }
   /get: { GET: { public: true } }
 ";
-
-/// A call whose messages the test sends.
-struct Calls(mpsc::UnboundedReceiver<Bytes>);
-
-impl hyper::body::Body for Calls {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(cx).map(|message| message.map(|message| Ok(Frame::data(message))))
-    }
-}
 
 /// A gateway with TLS in front of a gRPC backend at `url`.
 async fn gateway(url: &str) -> (Harness, Http2, tempfile::TempDir) {
@@ -98,7 +79,7 @@ async fn a_stream_flows_both_ways() {
     let origin = Origin::start(None).await;
     let (_t, mut client, _folder) = gateway(&format!("http://{}", origin.address)).await;
     let (sender, receiver) = mpsc::unbounded_channel();
-    let request: Request<Body> = call("/echo").body(Calls(receiver).boxed()).unwrap();
+    let request: Request<Body> = call("/echo").body(h2::fed(receiver)).unwrap();
     let mut response = client.begin(request).await.unwrap();
     for round in 0..20 {
         let text = message(&format!("message {round}"));
@@ -188,7 +169,7 @@ async fn a_cancelled_call_is_cancelled_there_too() {
     let origin = Origin::start(None).await;
     let (t, mut client, _folder) = gateway(&format!("http://{}", origin.address)).await;
     let (_sender, receiver) = mpsc::unbounded_channel();
-    let request: Request<Body> = call("/echo").body(Calls(receiver).boxed()).unwrap();
+    let request: Request<Body> = call("/echo").body(h2::fed(receiver)).unwrap();
     let response = client.begin(request).await.unwrap();
     drop(response);
     let working = [("upstream", "main"), ("state", "active")];

@@ -22,6 +22,7 @@ use super::response_head::{Coding, Head};
 use super::sending::{Broken, Sending};
 use super::tls::TlsFault;
 use super::{Forwarded, hop, upgrade};
+use crate::clock::LOOK_EVERY;
 use crate::rejection::{Late, Rejection, Unreachable};
 
 /// What a backend can do wrong.
@@ -290,9 +291,11 @@ impl Call<'_> {
         if left.is_zero() {
             return Err(late);
         }
-        // Whose turn it is may change meanwhile, and with it the limit.
+        // Whose turn it is may change meanwhile, and with it the limit; and who waits for this is
+        // to look now and then whether its caller's token still holds.
         let may_change = stage != Stage::Done;
-        Ok(if may_change { left.min(response).min(backend.idle_timeout()) } else { left })
+        let left = if may_change { left.min(response).min(backend.idle_timeout()) } else { left };
+        Ok(left.min(LOOK_EVERY))
     }
 
     /// The answer, as far as it may be passed on.

@@ -100,6 +100,17 @@ impl UpstreamBody {
     }
 }
 
+impl UpstreamBody {
+    /// Whether the request is still being sent: the backend answered before its end.
+    pub(crate) fn is_uploading(&self) -> bool {
+        match &self.0 {
+            State::Streaming(stream) => !stream.sending.is_over(),
+            State::Shared(download) => download.is_uploading(),
+            State::Whole(_) | State::Ended | State::Failed(_) => false,
+        }
+    }
+}
+
 /// The body behind a head that has just come, if all of it is there.
 pub(super) fn whole(input: &mut BytesMut, coding: Coding) -> Option<Bytes> {
     let Coding::Length(length) = coding else { return None };

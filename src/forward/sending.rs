@@ -77,6 +77,11 @@ impl Sending {
         self.state == State::Done
     }
 
+    /// Whether nothing of the request will be sent any more.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.state, State::Done | State::Broken)
+    }
+
     /// Writes as much as the client gives and the backend takes. Ready at the end; later calls do
     /// nothing.
     pub(super) fn poll(
@@ -84,7 +89,7 @@ impl Sending {
         socket: &mut Socket,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Broken>> {
-        while !matches!(self.state, State::Done | State::Broken) {
+        while !self.is_over() {
             let step = match ready!(self.poll_flush(socket, cx)) {
                 Ok(()) if self.state == State::Ending && self.body.framing() == Framing::Raw => {
                     // The other side is to hear that this one has ended. Its answer may go on.

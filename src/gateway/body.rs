@@ -11,31 +11,35 @@ use crate::forward::{BodyError, UpstreamBody};
 use crate::record::Record;
 
 /// What comes of asking for a frame.
-type Polled = Option<Result<Frame<Bytes>, BodyError>>;
+pub(super) type Polled = Option<Result<Frame<Bytes>, BodyError>>;
 
 /// The body of an answer; its end ends the request's record.
 #[derive(Debug)]
 pub struct Body {
     source: Source,
     record: Option<Box<Record>>,
-    /// Of a stream that a token admitted.
-    term: Option<Box<Term>>,
 }
 
 #[derive(Debug)]
 enum Source {
     Whole(Option<Bytes>),
     Upstream(UpstreamBody),
+    /// For as long as the caller's token holds.
+    Watched(Box<Term>),
 }
 
 impl Body {
     pub(super) fn whole(bytes: Bytes) -> Self {
         let bytes = Some(bytes).filter(|bytes| !bytes.is_empty());
-        Self { source: Source::Whole(bytes), record: None, term: None }
+        Self { source: Source::Whole(bytes), record: None }
     }
 
-    pub(super) fn upstream(body: UpstreamBody, term: Option<Box<Term>>) -> Self {
-        Self { source: Source::Upstream(body), record: None, term }
+    pub(super) fn upstream(body: Result<Term, UpstreamBody>) -> Self {
+        let source = match body {
+            Ok(term) => Source::Watched(Box::new(term)),
+            Err(body) => Source::Upstream(body),
+        };
+        Self { source, record: None }
     }
 
     pub(super) fn record(&mut self, record: Box<Record>) {
@@ -45,22 +49,19 @@ impl Body {
     /// The next frame of the backend's, or the last of the gateway's: the term is over, and what
     /// is left of the answer is nobody's.
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Polled> {
-        let over = self.term.take_if(|term| term.poll_over(cx).is_ready());
-        if let Some(term) = over {
-            self.cut();
-            self.source = Source::Whole(None);
-            return Poll::Ready(Some(term.last_words().ok_or(BodyError::Cut)));
-        }
-        match &mut self.source {
-            Source::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Source::Upstream(body) => {
-                let frame = ready!(Pin::new(body).poll_frame(cx));
-                if let (Some(term), Some(Ok(frame))) = (&mut self.term, &frame) {
-                    term.passed(frame.data_ref().map_or(&[], |data| data));
-                }
-                Poll::Ready(frame)
+        let last_words = match &mut self.source {
+            Source::Whole(bytes) => {
+                return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
             }
-        }
+            Source::Upstream(body) => return Pin::new(body).poll_frame(cx),
+            Source::Watched(term) => match ready!(term.poll_frame(cx)) {
+                Ok(frame) => return Poll::Ready(frame),
+                Err(last_words) => last_words,
+            },
+        };
+        self.cut();
+        self.source = Source::Whole(None);
+        Poll::Ready(Some(last_words.ok_or(BodyError::Cut)))
     }
 
     fn cut(&mut self) {
@@ -74,8 +75,13 @@ impl Drop for Body {
     /// A backend's body that is given up before its end was cut: the client went away, or the
     /// gateway is stopping.
     fn drop(&mut self) {
-        if let (Some(record), Source::Upstream(body)) = (&mut self.record, &self.source) {
-            record.cut |= !body.is_end_stream();
+        let has_ended = match &self.source {
+            Source::Whole(_) => true,
+            Source::Upstream(body) => body.is_end_stream(),
+            Source::Watched(term) => term.is_end_stream(),
+        };
+        if !has_ended {
+            self.cut();
         }
     }
 }
@@ -101,6 +107,7 @@ impl http_body::Body for Body {
         match &self.source {
             Source::Whole(bytes) => bytes.is_none(),
             Source::Upstream(body) => body.is_end_stream(),
+            Source::Watched(term) => term.is_end_stream(),
         }
     }
 
@@ -110,6 +117,7 @@ impl http_body::Body for Body {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
             }
             Source::Upstream(body) => body.size_hint(),
+            Source::Watched(term) => term.size_hint(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::http1;
@@ -25,6 +25,13 @@ pub enum Received {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the request's body broke off")]
 pub struct BrokeOff;
+
+impl Received {
+    /// Whether it goes on until the client ends it: nothing was said of its length.
+    pub(crate) fn is_endless(&self) -> bool {
+        !self.is_end_stream() && self.size_hint().exact().is_none()
+    }
+}
 
 impl http_body::Body for Received {
     type Data = Bytes;

@@ -85,6 +85,11 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The source of time.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// The route for a target.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Backends and clients that do to their connections whatever they are told, however wrong.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -60,6 +60,8 @@ struct State {
     script: Mutex<Script>,
     accepted: AtomicUsize,
     open: AtomicUsize,
+    /// Whether a [`Step::SayForever`] has waited for long for a peer that reads.
+    stuck: AtomicBool,
     /// Connections on which something is still to be said.
     busy: AtomicUsize,
     heads: Mutex<Vec<String>>,
@@ -84,6 +86,7 @@ impl Chaos {
             script: Mutex::new(script),
             accepted: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
+            stuck: AtomicBool::new(false),
             busy: AtomicUsize::new(0),
             heads: Mutex::default(),
             go: Notify::new(),
@@ -114,6 +117,11 @@ impl Chaos {
     /// How many connections there are.
     pub fn open(&self) -> usize {
         self.state.open.load(Ordering::SeqCst)
+    }
+
+    /// Whether a peer has not read for long: every buffer on the way is full.
+    pub fn is_stuck(&self) -> bool {
+        self.state.stuck.load(Ordering::SeqCst)
     }
 
     /// Whether all was said and done on every connection, but for waiting for its end.
@@ -192,7 +200,8 @@ async fn played(
             Step::Until(text) => drop(read_until(&mut stream, text).await?),
             Step::Say(text) => stream.write_all(text.as_bytes()).await?,
             Step::SayForever(text) => {
-                say_forever(&mut stream, text).await?;
+                let stuck = || state.stuck.store(true, Ordering::SeqCst);
+                say_until_stuck(&mut stream, text, stuck).await?;
             }
             Step::Drip(text) => drip(&mut stream, text).await?,
             Step::Pour(count) => pour(&mut stream, *count).await?,
@@ -250,6 +259,26 @@ pub async fn say_forever(
     }
 }
 
+/// The same; says when a write has taken long.
+async fn say_until_stuck(
+    stream: &mut (impl AsyncWrite + Unpin),
+    text: &str,
+    stuck: impl Fn(),
+) -> std::io::Result<()> {
+    let much = text.repeat(1000);
+    loop {
+        let writing = stream.write_all(much.as_bytes());
+        tokio::pin!(writing);
+        match tokio::time::timeout(LONG, &mut writing).await {
+            Ok(written) => written?,
+            Err(_) => {
+                stuck();
+                writing.await?;
+            }
+        }
+    }
+}
+
 pub async fn drip(stream: &mut (impl AsyncWrite + Unpin), text: &str) -> std::io::Result<()> {
     loop {
         stream.write_all(text.as_bytes()).await?;
@@ -276,5 +305,7 @@ async fn read_until(stream: &mut (impl AsyncRead + Unpin), text: &str) -> std::i
     Ok(String::from_utf8_lossy(&read).into_owned())
 }
 
+/// Much longer than a peer on this machine takes that reads.
+const LONG: Duration = Duration::from_millis(500);
 /// Between two pieces of a [`Step::Drip`].
 const PAUSE: Duration = Duration::from_millis(40);

@@ -13,6 +13,7 @@ use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 
 use super::tls::{Client, Pair, TlsStream};
 use super::within;
@@ -75,6 +76,25 @@ pub fn full(bytes: impl Into<Bytes>) -> Body {
 /// A body whose length is not announced.
 pub fn streamed(bytes: impl Into<Bytes>) -> Body {
     Streamed(Full::new(bytes.into())).boxed()
+}
+
+/// A body whose pieces the test sends.
+pub fn fed(pieces: mpsc::UnboundedReceiver<Bytes>) -> Body {
+    Fed(pieces).boxed()
+}
+
+struct Fed(mpsc::UnboundedReceiver<Bytes>);
+
+impl hyper::body::Body for Fed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+    }
 }
 
 struct Streamed(Full<Bytes>);

@@ -46,6 +46,10 @@ impl Download {
         self
     }
 
+    pub(in crate::forward) fn is_uploading(&self) -> bool {
+        !self.upload.is_over()
+    }
+
     pub(in crate::forward) fn size_hint(&self) -> SizeHint {
         self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }

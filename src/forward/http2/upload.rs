@@ -24,6 +24,11 @@ impl Upload {
         Self { stream, piece: Bytes::new(), is_over }
     }
 
+    /// Whether nothing is left to be sent, or nobody takes it.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
     /// Sends as much as can be sent. Ready at the end; later calls do nothing.
     ///
     /// # Errors
