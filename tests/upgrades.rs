@@ -6,6 +6,7 @@ use tokio::net::TcpStream;
 
 use crate::harness::chaos::Chaos;
 use crate::harness::chaos::Step::{Head, Hold, Say, Until};
+use crate::harness::h2::{Fate, Frames, fields, secured};
 use crate::harness::{Harness, raw, until, within};
 
 const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
@@ -76,6 +77,56 @@ async fn nothing_is_forwarded_before_the_backend_turns() {
     let request = asking_for("websocket", &token) + smuggled;
     assert_eq!(raw::statuses(&raw::exchange(t.address(), request).await), [403, 404]);
     assert_eq!(backend.heads().len(), 1);
+}
+
+/// A request with a body asks for nothing but its answer, or its body would reach the backend before
+/// the 101, and the client would never hear of it.
+#[tokio::test]
+async fn a_request_with_a_body_is_no_upgrade() {
+    const PLAIN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let backend = Chaos::start(&[Head, Say(PLAIN)]).await;
+    let t = Harness::start(&with(&backend, SOCKET)).await;
+    let token = t.token().scope("chat").sign();
+    for (seen, framing, body) in [
+        (1, "Content-Length: 5", "hello"),
+        (2, "Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n"),
+        (3, "Transfer-Encoding: chunked", "0\r\n\r\n"),
+    ] {
+        let head = asking_for("websocket", &token).replacen(
+            "Host: a",
+            &format!("Host: a\r\n{framing}"),
+            1,
+        );
+        let answer = raw::exchange(t.address(), head + body).await;
+        assert_eq!(raw::statuses(&answer), [200], "{framing}: {answer}");
+        let heads = backend.heads();
+        assert_eq!(heads.len(), seen, "{heads:?}");
+        assert!(!heads[seen - 1].to_lowercase().contains("upgrade"), "{heads:?}");
+    }
+    // A backend that turns all the same was not asked to.
+    backend.plays(&[Head, Say(ACCEPTED), Hold]);
+    let head =
+        asking_for("websocket", &token).replacen("Host: a", "Host: a\r\nContent-Length: 2", 1);
+    assert_eq!(raw::statuses(&raw::exchange(t.address(), head + "hi").await), [502]);
+    assert_eq!(t.metric("scopegate_upstream_errors_total", &[]).await, 1.0);
+}
+
+/// Over HTTP/2 there is no `Upgrade` at all (RFC 9113 §8.6).
+#[tokio::test]
+async fn nothing_turns_over_http_2() {
+    let (_folder, pair, tls) = secured();
+    let backend = Chaos::start(&[Head, Say(ACCEPTED), Hold]).await;
+    let t = Harness::start(&format!("{tls}{}", with(&backend, SOCKET))).await;
+    let token = t.token().scope("chat").sign();
+    let bearer = format!("Bearer {token}");
+    for field in [("connection", "upgrade"), ("upgrade", "websocket")] {
+        let mut frames = Frames::connect(t.address(), &pair).await;
+        let fields = fields("/ws", &[("authorization", &bearer), field]);
+        assert!(frames.request(1, &fields).await);
+        let fate = frames.fate(1).await;
+        assert!(!matches!(fate, Fate::Answered(0..=399)), "{fate:?}");
+    }
+    assert!(backend.heads().is_empty(), "{:?}", backend.heads());
 }
 
 /// HP-11: a refusal comes before anything is forwarded.

@@ -38,7 +38,7 @@ impl Permit<'_> {
             peer_ip: record.peer_ip.clone(),
             scrub: policy.scrub(),
             keep_authorization: route.keep_authorization,
-            upgrade: upgrade::asked_for(head, &route.upgrade),
+            upgrade: upgrade::asked_for(head, &body, &route.upgrade),
             timeout: route.timeout,
             body_limit: policy.limits.body,
             request_id: record.request_id.clone(),

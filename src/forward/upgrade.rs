@@ -6,13 +6,23 @@
 
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Version, request};
+use http_body::Body as _;
 
 use crate::http1::fields::have_member;
+use crate::listen::Received;
 
 /// The protocol that a request asks for, if it is one of `allowed`. A request for several, or for
-/// any other, is an ordinary request: `Upgrade` may be ignored.
-pub(super) fn asked_for(head: &request::Parts, allowed: &[String]) -> Option<HeaderValue> {
+/// any other, is an ordinary request: `Upgrade` may be ignored. So is one with a body: it would flow
+/// to the backend before the 101, and whose bytes follow which is then anybody's guess.
+pub(super) fn asked_for(
+    head: &request::Parts,
+    body: &Received,
+    allowed: &[String],
+) -> Option<HeaderValue> {
     if allowed.is_empty() || head.method != Method::GET || head.version != Version::HTTP_11 {
+        return None;
+    }
+    if !body.is_end_stream() {
         return None;
     }
     let protocol = only(&head.headers)?;
