@@ -72,9 +72,8 @@ pub struct Identity {
     pub roles: Box<[Box<str>]>,
     /// The groups.
     pub groups: Box<[Box<str>]>,
-    /// Whether `groups` is all there are. Some servers leave them out if there are many; then no
-    /// rule may conclude that a group is missing.
-    pub are_groups_known: bool,
+    /// What of the token could not be read: no rule may conclude that something is missing there.
+    pub unread: Unread,
     /// Which customer of the issuer, where one issuer serves several.
     pub tenant: Option<Box<str>>,
     /// The authentication context class (RFC 9470).
@@ -98,6 +97,35 @@ pub struct Identity {
     pub keys: LimitKeys,
     /// What revocations know the token by, once somebody has asked.
     pub marks: OnceLock<Box<Marks>>,
+}
+
+/// What a token says in a form that is not known, or keeps to itself. It grants nothing, and under
+/// `not` it is no proof of absence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// `acr` is no text.
+    pub acr: bool,
+    /// `auth_time` is missing, or no date.
+    pub auth_time: bool,
+    /// The groups are no list of texts, or somewhere else: some servers leave them out if there are
+    /// many.
+    pub groups: bool,
+    /// The roles are not as the issuer writes them.
+    pub roles: bool,
+    /// The scopes are not as the issuer writes them, or not of the characters that scopes have.
+    pub scopes: bool,
+}
+
+/// What stands at a path among claims.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Place<'c> {
+    /// Nothing, or null.
+    Nothing,
+    /// A value.
+    Value(&'c Value),
+    /// The path leads through something that has no members, or out of the token: what stands there
+    /// is not known.
+    Unreadable,
 }
 
 /// All claims of a token, as text: read into a tree when a rule first asks, which for most tokens is
@@ -148,41 +176,88 @@ impl Identity {
     /// The claim called `name`: an alias of the issuer, else a dotted path. Null is absent.
     #[must_use]
     pub fn claim(&self, name: &str) -> Option<&Value> {
+        self.claim_at(name).value()
+    }
+
+    /// The same; tells what is not there from what cannot be read.
+    #[must_use]
+    pub fn claim_at(&self, name: &str) -> Place<'_> {
         let claims = self.claims.read();
         match self.aliases.iter().find(|(alias, _)| alias == name) {
-            Some((_, paths)) => {
-                paths.iter().find_map(|path| walk(claims, path.0.iter().map(String::as_str)))
-            }
-            None => walk(claims, [name].into_iter()).or_else(|| walk(claims, name.split('.'))),
+            Some((_, paths)) => first(claims, paths),
+            None => match walk(claims, [name].into_iter()) {
+                Place::Nothing => walk(claims, name.split('.')),
+                place @ (Place::Value(_) | Place::Unreadable) => place,
+            },
         }
     }
 }
 
-/// Follows member names, and positions in lists, from the outside in. Null is absent.
-pub fn walk<'c, 'p>(
-    claims: &'c Map<String, Value>,
-    mut path: impl Iterator<Item = &'p str>,
-) -> Option<&'c Value> {
-    let first = claims.get(path.next()?)?;
-    path.try_fold(first, |value, name| match value {
-        Value::Array(items) => items.get(name.parse::<usize>().ok()?),
-        Value::Object(members) => members.get(name),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
-    })
-    .filter(|value| !value.is_null())
+impl<'c> Place<'c> {
+    /// The value, if there is one.
+    #[must_use]
+    pub fn value(self) -> Option<&'c Value> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Nothing | Self::Unreadable => None,
+        }
+    }
 }
 
-/// Whether a claim's value is as wanted. One item of a list is enough.
-pub(crate) fn meets(wanted: &ClaimMatch, value: Option<&Value>) -> bool {
-    if let ClaimMatch::Exists(wanted) = wanted {
-        return value.is_some() == *wanted;
+/// What stands at the first of these paths at which something stands. A path that cannot be
+/// followed hides nothing that stands at another.
+pub(crate) fn first<'c>(claims: &'c Map<String, Value>, paths: &[ClaimPath]) -> Place<'c> {
+    let mut places = paths.iter().map(|path| walk(claims, path.0.iter().map(String::as_str)));
+    let mut found = Place::Nothing;
+    while !matches!(found, Place::Value(_)) {
+        match places.next() {
+            Some(Place::Nothing) => {}
+            Some(place) => found = place,
+            None => break,
+        }
     }
-    let Some(value) = value else { return false };
+    found
+}
+
+/// Follows member names, and positions in lists, from the outside in. Null is absent.
+pub(crate) fn walk<'c, 'p>(
+    claims: &'c Map<String, Value>,
+    mut path: impl Iterator<Item = &'p str>,
+) -> Place<'c> {
+    let Some(name) = path.next() else { return Place::Nothing };
+    let mut at = claims.get(name);
+    // OIDC Core §5.6.2: the claim is somewhere else, and what it says there is not known.
+    if at.is_none() && claims.get("_claim_names").is_some_and(|names| names.get(name).is_some()) {
+        return Place::Unreadable;
+    }
+    for name in path {
+        at = match (at, name.parse::<usize>()) {
+            (None | Some(Value::Null), _) => return Place::Nothing,
+            (Some(Value::Object(members)), _) => members.get(name),
+            (Some(Value::Array(items)), Ok(index)) => items.get(index),
+            (Some(_), _) => return Place::Unreadable,
+        };
+    }
+    match at {
+        None | Some(Value::Null) => Place::Nothing,
+        Some(value) => Place::Value(value),
+    }
+}
+
+/// Whether what stands there is as wanted. One item of a list is enough. What cannot be read is
+/// neither there nor absent.
+pub(crate) fn meets(wanted: &ClaimMatch, place: Place<'_>) -> bool {
+    if let ClaimMatch::Exists(wanted) = wanted {
+        return place != Place::Unreadable && place.value().is_some() == *wanted;
+    }
+    let Some(value) = place.value() else { return false };
     match wanted {
-        ClaimMatch::Is(wanted) => one_of(value, |item| item == wanted),
-        ClaimMatch::In(wanted) => one_of(value, |item| wanted.contains(item)),
+        ClaimMatch::Is(wanted) => one_of(value, |item| is_same(item, wanted)),
+        ClaimMatch::In(wanted) => {
+            one_of(value, |item| wanted.iter().any(|wanted| is_same(item, wanted)))
+        }
         ClaimMatch::Contains(wanted) => {
-            value.as_array().is_some_and(|items| items.contains(wanted))
+            value.as_array().is_some_and(|items| items.iter().any(|item| is_same(item, wanted)))
         }
         ClaimMatch::StartsWith(start) => {
             one_of(value, |item| item.as_str().is_some_and(|text| text.starts_with(start)))
@@ -193,6 +268,42 @@ pub(crate) fn meets(wanted: &ClaimMatch, value: Option<&Value>) -> bool {
         // Parameters are compiled to segments, and existence was answered above.
         ClaimMatch::Exists(_) | ClaimMatch::Param(_) => false,
     }
+}
+
+/// Whether two values are one. JSON has one kind of number, however it is written.
+fn is_same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) if one.is_f64() || other.is_f64() => {
+            one.as_f64() == other.as_f64()
+        }
+        _ => one == other,
+    }
+}
+
+/// Whether it can be told that `value` is not as wanted: it is of the kind that is wanted. Something
+/// of another kind may mean the same to whoever wrote it.
+pub(crate) fn is_comparable(wanted: &ClaimMatch, value: &Value) -> bool {
+    let is_like = |item: &Value, wanted: &Value| {
+        std::mem::discriminant(item) == std::mem::discriminant(wanted)
+    };
+    match wanted {
+        ClaimMatch::Is(wanted) => all_of(value, |item| is_like(item, wanted)),
+        ClaimMatch::In(wanted) => {
+            all_of(value, |item| wanted.iter().any(|wanted| is_like(item, wanted)))
+        }
+        ClaimMatch::Contains(wanted) => {
+            value.is_array() && all_of(value, |item| is_like(item, wanted))
+        }
+        ClaimMatch::StartsWith(_) | ClaimMatch::EndsWith(_) => all_of(value, Value::is_string),
+        ClaimMatch::Exists(_) => true,
+        // Parameters are compiled to segments.
+        ClaimMatch::Param(_) => false,
+    }
+}
+
+/// Whether a value, or each item of a list, holds.
+pub(crate) fn all_of(value: &Value, holds: impl Fn(&Value) -> bool) -> bool {
+    value.as_array().map_or_else(|| holds(value), |items| items.iter().all(&holds))
 }
 
 /// Whether a value, or one item of a list, holds.

@@ -143,7 +143,7 @@ async fn bad_tokens_are_refused_and_end_nothing() {
         ("expired", good().expired_by(60)),
         ("no jti", good().without("jti")),
         ("neither sub nor sid", good().without("sub").without("sid")),
-        ("sid of the wrong type", good().claim("sid", 1)),
+        ("sid of the wrong type", good().claim("sid", true)),
         ("issuer", good().claim("iss", "https://other.example")),
         ("another's", logout_token(&other)),
         ("key", good().signed_by(&Key::es256("key-1"))),
@@ -162,6 +162,18 @@ async fn bad_tokens_are_refused_and_end_nothing() {
     let rejected = t.metric("scopegate_revocations_total", &labels).await;
     assert_eq!(rejected, f64::from(u32::try_from(count + 1).unwrap()));
     assert_eq!(t.metric("scopegate_revocation_entries", &[]).await, 0.0);
+}
+
+/// A session that its issuer counts is ended by its number, however it is written.
+#[tokio::test]
+async fn a_session_may_be_a_number() {
+    let t = Harness::start(&yaml("")).await;
+    let session = |number: u64| t.token().claim("sid", number);
+    assert_eq!(t.status(&session(7)).await, 200);
+    assert_eq!(t.log_out(&logout_token(&t.issuer).claim("sid", 7)).await.status(), 200);
+    assert_eq!(t.status(&session(7)).await, 401);
+    assert_eq!(t.status(&t.token().claim("sid", "7")).await, 401);
+    assert_eq!(t.status(&session(8)).await, 200);
 }
 
 /// BL-01: a form by POST, with one token in it, of a size that a token has.

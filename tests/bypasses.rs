@@ -5,6 +5,7 @@
 //! Rows about what does not exist here yet (JWE, browser sessions, HTTP/3, CORS preflights,
 //! WebSockets) have no test; row 26 is in `rfc7662_introspection::cache`.
 
+mod claims;
 mod headers;
 mod messages;
 mod methods;

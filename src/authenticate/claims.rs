@@ -197,7 +197,7 @@ fn is_of_server(claims: &Map<String, Value>, preset: &Preset) -> bool {
 fn written<'c>(claims: &'c Map<String, Value>, path: &ClaimPath) -> Option<&'c Value> {
     match path.0.as_slice() {
         [name] => claims.get(name),
-        names => walk(claims, names.iter().map(String::as_str)),
+        names => walk(claims, names.iter().map(String::as_str)).value(),
     }
 }
 

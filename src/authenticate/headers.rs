@@ -25,11 +25,14 @@ pub(super) fn headers(templates: &[IdentityHeader], identity: &Identity) -> Box<
 }
 
 fn fields(templates: &[IdentityHeader], identity: &Identity) -> Vec<(HeaderName, HeaderValue)> {
-    let mut filled: Vec<_> = templates
-        .iter()
+    // Neither a long list nor a claim that people write themselves, such as their name, may crowd
+    // out who calls, wherever it stands in the configuration.
+    let mut templates: Vec<&IdentityHeader> = templates.iter().collect();
+    templates.sort_by_key(|header| !is_of_identity(&header.template));
+    let filled = templates.into_iter();
+    let mut filled: Vec<_> = filled
         .filter_map(|header| Some((&*header.name, fill(&header.template, identity)?)))
         .collect();
-    // A long list must not crowd out the subject, wherever it stands in the configuration.
     filled
         .sort_by_key(|(_, pieces)| pieces.iter().any(|piece| matches!(piece, Piece::List { .. })));
     let mut left = MAX_TOTAL;
@@ -45,6 +48,14 @@ fn fields(templates: &[IdentityHeader], identity: &Identity) -> Vec<(HeaderName,
         }
     }
     headers
+}
+
+/// Whether a template tells who calls, and nothing else.
+fn is_of_identity(template: &Template) -> bool {
+    template.0.iter().all(|part| match part {
+        TemplatePart::Text(_) => true,
+        TemplatePart::Claim(name) => matches!(name.as_str(), "sub" | "client" | "issuer" | "kind"),
+    })
 }
 
 /// A part of a header's value, encoded.

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::presets::{KindRule, Path, Preset, Tell};
+use super::presets::{Path, Preset, Tell};
 use crate::config::{self, ClaimPath};
-use crate::identity::{Kind, walk};
+use crate::identity::{Kind, Place, all_of, one_of, walk};
 
 /// How one issuer's people and machines are told apart.
 #[derive(Debug)]
@@ -36,30 +36,92 @@ impl Kinds {
     /// The kind that the first matching rule tells, and what the rule is called. Claims that the
     /// configuration names come before any rule of the preset, and marks of machines before all.
     pub(super) fn of(&self, said: Said<'_>) -> (Kind, &'static str) {
-        let is_marked =
-            |marks: &[(ClaimPath, String)]| marks.iter().any(|mark| is_marked(said.claims, mark));
-        if is_marked(&self.machines) {
-            return (Kind::Client, "client_token_when");
+        match marked(said.claims, &self.machines) {
+            Mark::Is => return (Kind::Client, "client_token_when"),
+            Mark::Unreadable => return UNREADABLE,
+            Mark::IsNot => {}
         }
-        if is_marked(&self.people) {
-            return (Kind::User, "user_token_when");
+        match marked(said.claims, &self.people) {
+            Mark::Is => return (Kind::User, "user_token_when"),
+            Mark::Unreadable => return UNREADABLE,
+            Mark::IsNot => {}
         }
-        let holds = |rule: &&KindRule| rule.when.iter().all(|tell| holds(tell, said));
-        let mut rules = self.preset.strangers.iter().chain(self.preset.kinds);
-        match rules.find(holds) {
-            Some(rule) => (rule.kind, rule.name),
-            None if self.else_user && said.subject.is_some() => (Kind::User, "else-user"),
-            None => (Kind::Unknown, "none"),
+        for rule in self.preset.strangers.iter().chain(self.preset.kinds) {
+            if rule.when.iter().any(|tell| is_unreadable(tell, said.claims)) {
+                return UNREADABLE;
+            }
+            if rule.when.iter().all(|tell| holds(tell, said)) {
+                return (rule.kind, rule.name);
+            }
+        }
+        match self.else_user && said.subject.is_some() {
+            true => (Kind::User, "else-user"),
+            false => (Kind::Unknown, "none"),
         }
     }
 }
 
-fn is_marked(claims: &Map<String, Value>, (path, expected): &(ClaimPath, String)) -> bool {
-    match walk(claims, path.0.iter().map(String::as_str)) {
-        Some(Value::String(text)) => text == expected,
-        Some(Value::Bool(flag)) => flag.to_string() == *expected,
-        Some(Value::Number(number)) => number.to_string() == *expected,
-        Some(Value::Array(_) | Value::Object(_) | Value::Null) | None => false,
+/// What a claim says that tells machines or people, in a form that nobody knows: then it may be
+/// either.
+const UNREADABLE: (Kind, &str) = (Kind::Unknown, "unreadable");
+
+/// Whether a token has one of the marks that the configuration names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Is,
+    IsNot,
+    Unreadable,
+}
+
+fn marked(claims: &Map<String, Value>, marks: &[(ClaimPath, String)]) -> Mark {
+    let mut found = Mark::IsNot;
+    for (path, expected) in marks {
+        match walk(claims, path.0.iter().map(String::as_str)) {
+            Place::Value(value) if one_of(value, |item| reads_as(item, expected)) => {
+                return Mark::Is;
+            }
+            Place::Value(value) if all_of(value, is_scalar) => {}
+            Place::Nothing => {}
+            Place::Value(_) | Place::Unreadable => found = Mark::Unreadable,
+        }
+    }
+    found
+}
+
+/// Whether a text, number or truth value is written so.
+fn reads_as(value: &Value, expected: &str) -> bool {
+    match value {
+        Value::String(text) => text == expected,
+        Value::Bool(flag) => flag.to_string() == *expected,
+        Value::Number(number) => {
+            let is_number = |text: &str| text.parse::<f64>().ok() == number.as_f64();
+            number.to_string() == *expected || is_number(expected)
+        }
+        Value::Array(_) | Value::Object(_) | Value::Null => false,
+    }
+}
+
+fn is_scalar(value: &Value) -> bool {
+    value.is_string() || value.is_boolean() || value.is_number()
+}
+
+/// Whether a tell asks for text where there is something else.
+fn is_unreadable(tell: &Tell, claims: &Map<String, Value>) -> bool {
+    let is_odd = |path: &Path| match walk(claims, path.iter().copied()) {
+        Place::Nothing => false,
+        Place::Value(value) => !value.is_string(),
+        Place::Unreadable => true,
+    };
+    match tell {
+        Tell::Absent(_) | Tell::HasClient | Tell::NoSubject | Tell::Present(_) => false,
+        Tell::Contains(path, _)
+        | Tell::EndsWith(path, _)
+        | Tell::Is(path, _)
+        | Tell::IsClient(path)
+        | Tell::IsClientWithin(path, ..)
+        | Tell::KeycloakGrant(path, _)
+        | Tell::Within(path, ..) => is_odd(path),
+        Tell::Same(one, other) => is_odd(one) || is_odd(other),
     }
 }
 
@@ -101,5 +163,5 @@ fn is_keycloak_grant(id: &str, grant: &str) -> bool {
 }
 
 fn value<'c>(claims: &'c Map<String, Value>, path: &Path) -> Option<&'c Value> {
-    walk(claims, path.iter().copied())
+    walk(claims, path.iter().copied()).value()
 }

@@ -13,7 +13,7 @@ use super::names::{Named, Names};
 use super::presets::{Path, Preset, RoleForm, ScopeForm};
 use super::values::{self, first, list, of_tenant, optional};
 use crate::config::{self, ClaimPath, IdentityHeader};
-use crate::identity::{Claims, Identity, Kind, LimitKeys, walk};
+use crate::identity::{Claims, Identity, Kind, LimitKeys, Place, Unread, walk};
 use crate::rejection::TokenFault;
 use crate::revoke::{Marks, Names as Told, id_text};
 
@@ -56,10 +56,6 @@ impl Reading {
         // Who names a claim knows how it is written.
         let is_scope_named = named("scopes").is_some();
         let form = if is_scope_named { ScopeForm::TextOrList } else { preset.scope_form };
-        let groups_elsewhere = match named("groups") {
-            Some(_) => Vec::new(),
-            None => paths_of(preset.groups_elsewhere),
-        };
         Self {
             issuer: config.name.as_str().into(),
             names: Names::new(config, preset),
@@ -70,7 +66,7 @@ impl Reading {
             role_form: preset.role_form,
             client_roles: preset.client_roles.filter(|_| named("roles").is_none()),
             groups: field("groups", preset.groups),
-            groups_elsewhere,
+            groups_elsewhere: paths_of(preset.groups_elsewhere),
             client: field("client", preset.client),
             subject: field("subject", preset.subject),
             tenant: field("tenant", preset.tenant),
@@ -131,7 +127,7 @@ impl Reading {
             scopes,
             roles: self.roles(&claims, tenant.as_deref()),
             groups: self.groups(&claims),
-            are_groups_known: first(&claims, &self.groups_elsewhere).is_none(),
+            unread: self.unread(&claims, tenant.as_deref()),
             tenant,
             acr: claims.get("acr").and_then(Value::as_str).map(Box::from),
             auth_time: claims::date(&claims, "auth_time").unwrap_or_default(),
@@ -205,13 +201,14 @@ impl Reading {
         claims: &Map<String, Value>,
         named: &Named,
     ) -> Result<Option<Box<str>>, TokenFault> {
-        let claimed = optional(claims, &self.tenant);
-        match (&named.tenant, &claimed) {
-            (Some(accepted), Some(claimed)) if **accepted != **claimed => {
-                Err(TokenFault::UnknownIssuer)
-            }
-            (Some(accepted), None) => Ok(Some((**accepted).into())),
-            (_, _) => Ok(claimed),
+        let Some(accepted) = &named.tenant else { return Ok(optional(claims, &self.tenant)) };
+        // Rules and headers read the claim as it stands: a list that names two tenants, or a claim
+        // beside the first, would speak for another tenant than the one whose key signed.
+        let places = self.tenant.iter().map(|path| walk(claims, path.0.iter().map(String::as_str)));
+        let mut claimed = places.filter(|place| *place != Place::Nothing);
+        match claimed.all(|place| place.value().and_then(Value::as_str) == Some(&**accepted)) {
+            true => Ok(Some((**accepted).into())),
+            false => Err(TokenFault::UnknownIssuer),
         }
     }
 
@@ -225,6 +222,51 @@ impl Reading {
             }
         }
         implied.into()
+    }
+
+    /// What the claims say in a form that is not the issuer's.
+    pub(super) fn unread(&self, claims: &Map<String, Value>, tenant: Option<&str>) -> Unread {
+        let acr = claims.get("acr").is_some_and(|acr| !acr.is_null() && !acr.is_string());
+        let is_groups = values::is_readable(claims, &self.groups, values::is_list);
+        let is_scopes = values::is_readable(claims, &self.scopes, |value| self.is_scopes(value));
+        Unread {
+            acr,
+            auth_time: !matches!(claims::date(claims, "auth_time"), Ok(Some(_))),
+            groups: !is_groups || first(claims, &self.groups_elsewhere).is_some(),
+            roles: !self.are_roles_read(claims, tenant),
+            scopes: !is_scopes,
+        }
+    }
+
+    /// Whether these are scopes (RFC 6749 §3.3) in the form that the preset names.
+    fn is_scopes(&self, value: &Value) -> bool {
+        let is_scope =
+            |text: &str| text.bytes().all(|byte| matches!(byte, b'!' | b'#'..=b'[' | b']'..=b'~'));
+        let are_scopes = |text: &str| text.split(' ').all(is_scope);
+        match (value, self.scope_form) {
+            (Value::String(text), ScopeForm::Text | ScopeForm::TextOrList) => are_scopes(text),
+            (Value::Array(items), ScopeForm::List | ScopeForm::TextOrList) => {
+                items.iter().all(|item| item.as_str().is_some_and(is_scope))
+            }
+            (_, _) => false,
+        }
+    }
+
+    fn are_roles_read(&self, claims: &Map<String, Value>, tenant: Option<&str>) -> bool {
+        let own = values::is_readable(claims, &self.roles, |value| match self.role_form {
+            RoleForm::List => values::is_list(value),
+            RoleForm::OfTenants => tenant.is_some() && values::is_of_tenants(value),
+        });
+        let Some((path, member)) = self.client_roles else { return own };
+        own && match walk(claims, path.iter().copied()) {
+            Place::Nothing => true,
+            Place::Value(Value::Object(clients)) => clients.values().all(|client| {
+                client
+                    .as_object()
+                    .is_some_and(|client| client.get(member).is_none_or(values::is_list))
+            }),
+            Place::Value(_) | Place::Unreadable => false,
+        }
     }
 
     /// Whom the token speaks for, and the rule that says so.
@@ -250,7 +292,7 @@ impl Reading {
         };
         let clients = self
             .client_roles
-            .and_then(|(path, member)| Some((walk(claims, path.iter().copied())?, member)));
+            .and_then(|(path, member)| Some((walk(claims, path.iter().copied()).value()?, member)));
         if let Some((Value::Object(clients), member)) = clients {
             for (client, value) in clients {
                 let own = value.get(member).map(list).unwrap_or_default();

@@ -5,13 +5,39 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use crate::config::ClaimPath;
-use crate::identity::walk;
+use crate::identity::{self, Place, all_of};
 use crate::rejection::TokenFault;
 use crate::revoke::id_text;
 
 /// What stands at the first of these paths at which something stands.
 pub(super) fn first<'c>(claims: &'c Map<String, Value>, paths: &[ClaimPath]) -> Option<&'c Value> {
-    paths.iter().find_map(|path| walk(claims, path.0.iter().map(String::as_str)))
+    identity::first(claims, paths).value()
+}
+
+/// Whether what stands at these paths, if anything does, can be read as the list that `is_list` says
+/// it is: what cannot be read is not absent.
+pub(super) fn is_readable(
+    claims: &Map<String, Value>,
+    paths: &[ClaimPath],
+    is_list: impl FnOnce(&Value) -> bool,
+) -> bool {
+    match identity::first(claims, paths) {
+        Place::Nothing => true,
+        Place::Value(value) => is_list(value),
+        Place::Unreadable => false,
+    }
+}
+
+/// Whether [`list`] leaves nothing out.
+pub(super) fn is_list(value: &Value) -> bool {
+    all_of(value, Value::is_string)
+}
+
+/// Whether [`of_tenant`] leaves nothing out.
+pub(super) fn is_of_tenants(value: &Value) -> bool {
+    let is_role =
+        |roles: &Value| roles.as_object().is_some_and(|roles| roles.values().all(Value::is_object));
+    all_of(value, is_role)
 }
 
 /// Text that must be text if it is there; empty text is as good as none.
@@ -19,14 +45,20 @@ pub(super) fn text(
     claims: &Map<String, Value>,
     paths: &[ClaimPath],
 ) -> Result<Option<Box<str>>, TokenFault> {
-    let Some(value) = first(claims, paths) else { return Ok(None) };
+    let Some(value) = first_said(claims, paths) else { return Ok(None) };
     let text = value.as_str().ok_or(TokenFault::Malformed)?;
-    Ok(Some(text).filter(|text| !text.is_empty()).map(Box::from))
+    Ok(Some(text.into()))
 }
 
 /// Text, if it is there and is text.
 pub(super) fn optional(claims: &Map<String, Value>, paths: &[ClaimPath]) -> Option<Box<str>> {
-    first(claims, paths)?.as_str().filter(|text| !text.is_empty()).map(Box::from)
+    first_said(claims, paths)?.as_str().map(Box::from)
+}
+
+/// The first at which something stands that says anything: empty text hides nothing behind it.
+fn first_said<'c>(claims: &'c Map<String, Value>, paths: &[ClaimPath]) -> Option<&'c Value> {
+    let mut values = paths.iter().filter_map(|path| first(claims, std::slice::from_ref(path)));
+    values.find(|value| value.as_str() != Some(""))
 }
 
 /// The identifier at these paths, in the one spelling that revocations know ([`id_text`]).

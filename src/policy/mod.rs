@@ -136,7 +136,9 @@ impl Policy {
         let by_client = || plans.by_client.get(identity?.client.as_deref()?);
         let by_claim = || {
             let path = plans.from.as_ref()?.0.iter().map(String::as_str);
-            plans.by_name.get(crate::identity::walk(identity?.claims.read(), path)?.as_str()?)
+            plans
+                .by_name
+                .get(crate::identity::walk(identity?.claims.read(), path).value()?.as_str()?)
         };
         by_client().or_else(by_claim).or(plans.default.as_ref())
     }

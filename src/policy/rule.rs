@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::clock::Now;
 use crate::config::{ClaimMatch, TokenKind};
-use crate::identity::{Identity, Kind, meets, one_of};
+use crate::identity::{Identity, Kind, Place, all_of, is_comparable, meets, one_of};
 use crate::rejection::{Denial, StepUp, Unmet};
 use crate::target::Target;
 
@@ -86,7 +86,8 @@ impl Rule {
         Err(Denial { unmet, rule: Arc::clone(&self.at) })
     }
 
-    /// Whether the rule asks for something that the token keeps to itself.
+    /// Whether the rule asks for something that the token keeps to itself, or says in a form that
+    /// cannot be read.
     fn is_unknown(&self, identity: &Identity) -> bool {
         match &self.check {
             Check::All(rules) | Check::Any(rules) => {
@@ -170,17 +171,20 @@ impl Single {
 
     fn is_unknown(&self, identity: &Identity) -> bool {
         match self {
-            Self::Group(_) => !identity.are_groups_known,
+            Self::Acr(_) => identity.unread.acr,
+            Self::Claim(name, condition) => match identity.claim_at(name) {
+                Place::Nothing => false,
+                Place::Value(value) => !condition.can_judge(identity, name, value),
+                Place::Unreadable => true,
+            },
+            Self::Group(_) => identity.unread.groups,
+            Self::MaxAge(_) => identity.unread.auth_time,
+            Self::Role(_) => identity.unread.roles,
+            Self::Scope(_) => identity.unread.scopes,
             Self::Token(TokenKind::User | TokenKind::Client) => identity.kind == Kind::Unknown,
-            Self::Acr(_)
-            | Self::Claim(..)
-            | Self::Client(_)
-            | Self::Issuer(_)
-            | Self::MaxAge(_)
-            | Self::Role(_)
-            | Self::Scope(_)
-            | Self::Source(_)
-            | Self::Token(TokenKind::Any) => false,
+            Self::Client(_) | Self::Issuer(_) | Self::Source(_) | Self::Token(TokenKind::Any) => {
+                false
+            }
         }
     }
 
@@ -227,7 +231,10 @@ fn has_acr(identity: &Identity, accepted: &[String]) -> bool {
 }
 
 fn is_fresh(identity: &Identity, age: Duration, now: Now) -> bool {
-    identity.auth_time.is_some_and(|time| now.unix.saturating_sub(time) <= age)
+    // A date far ahead is none: in milliseconds, every login would be fresh for ever.
+    let latest = now.unix.saturating_add(MOST_AHEAD);
+    let time = identity.auth_time.filter(|time| *time <= latest);
+    time.is_some_and(|time| now.unix.saturating_sub(time) <= age)
 }
 
 fn is_kind(identity: &Identity, kind: TokenKind) -> bool {
@@ -240,10 +247,14 @@ fn is_kind(identity: &Identity, kind: TokenKind) -> bool {
 
 impl Condition {
     fn holds(&self, identity: &Identity, name: &str, target: &Target) -> bool {
-        let value = identity.claim(name);
+        let place = identity.claim_at(name);
         match self {
-            Self::Value(wanted) => meets(wanted, value),
+            Self::Value(wanted) => meets(wanted, place),
+            // A machine's subject is its client's id, which may be chosen to equal a person's name
+            // (RFC 9700 §4.15).
+            Self::Segment(_) if name == SUBJECT && identity.subject.is_none() => false,
             Self::Segment(index) => {
+                let value = place.value();
                 let segment = target.segment(*index).map(|text| percent_decode_str(text));
                 let Some(Ok(segment)) = segment.map(|text| text.decode_utf8()) else {
                     return false;
@@ -253,6 +264,25 @@ impl Condition {
         }
     }
 }
+
+impl Condition {
+    /// Whether it can be told of a claim's value that it is not as wanted.
+    fn can_judge(&self, identity: &Identity, name: &str, value: &Value) -> bool {
+        match self {
+            Self::Value(wanted) => is_comparable(wanted, value),
+            Self::Segment(_) if name == SUBJECT && identity.subject.is_none() => false,
+            Self::Segment(_) => {
+                all_of(value, |item| item.is_string() || item.is_i64() || item.is_u64())
+            }
+        }
+    }
+}
+
+/// How far an issuer's clock may be ahead: the most that `leeway` may be.
+const MOST_AHEAD: Duration = Duration::from_secs(300);
+
+/// The registered claim (RFC 7519 §4.1.2).
+const SUBJECT: &str = "sub";
 
 /// Whether a text or whole number reads as `text`.
 fn is_text(value: &Value, text: &str) -> bool {

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::signer::Signer;
 use super::{World, at, es256, header, path, settings};
-use crate::authenticate::Issuer;
+use crate::authenticate::reading::Reading;
+use crate::authenticate::{Issuer, presets};
 use crate::config::{self, IdentityHeader, KeySource, Template, TemplatePart};
 use crate::identity::{Identity, Kind};
 
@@ -89,6 +90,83 @@ async fn roles_are_read_from_a_string_or_a_list_at_any_path() {
     }
     let found = identity(|_| {}, json!({"roles": ["a", 1, null], "groups": "/staff"})).await;
     assert_eq!((texts(&found.roles), texts(&found.groups)), (vec!["a"], vec!["/staff"]));
+}
+
+/// What a token says in another form than the preset's grants nothing, and is not absent either.
+#[test]
+fn what_cannot_be_read_is_not_absent_with_any_preset() {
+    let nested = |path: &config::ClaimPath, value: Value| {
+        let wrap = |value, name: &String| match name.parse::<usize>() {
+            Ok(index) => Value::from([vec![Value::Null; index], vec![value]].concat()),
+            Err(_) => json!({ name: value }),
+        };
+        path.0.iter().rev().fold(value, wrap)
+    };
+    let odd = [
+        json!({ "bad": true }),
+        json!([["bad"]]),
+        json!([{ "name": "bad" }]),
+        json!(["good", 7]),
+        json!(7),
+        json!(true),
+    ];
+    for name in presets::preset_names() {
+        let mut config = settings(super::URL);
+        config.preset.value = name.to_owned();
+        let reading = Reading::new(&config, presets::find(name).unwrap(), &[]);
+        let unread = |claims: &Value| reading.unread(claims.as_object().unwrap(), Some("t"));
+        let nothing = unread(&json!({}));
+        assert!(!nothing.groups && !nothing.roles && !nothing.scopes && !nothing.acr, "{name}");
+        for (paths, what) in [(&reading.groups, 0), (&reading.roles, 1), (&reading.scopes, 2)] {
+            let is_unread = |claims: &Value| {
+                let unread = unread(claims);
+                [unread.groups, unread.roles, unread.scopes][what]
+            };
+            let Some(path) = paths.first() else { continue };
+            for value in &odd {
+                // Zitadel's roles are an object of objects.
+                let claims = nested(path, value.clone());
+                assert!(is_unread(&claims), "{name}: {claims}");
+            }
+            assert!(!is_unread(&nested(path, json!(null))), "{name}");
+            if path.0.len() > 1 {
+                assert!(is_unread(&json!({ &path.0[0]: "bad" })), "{name}");
+            }
+            assert!(is_unread(&json!({ "_claim_names": { &path.0[0]: "src1" } })), "{name}");
+        }
+        assert!(unread(&json!({ "acr": ["mfa"] })).acr && !unread(&json!({ "acr": "1" })).acr);
+        assert!(unread(&json!({})).auth_time && unread(&json!({ "auth_time": "1" })).auth_time);
+        assert!(!unread(&json!({ "auth_time": 1 })).auth_time, "{name}");
+    }
+}
+
+/// A claim that says nothing hides nothing that another says, and a mark in a form that nobody knows
+/// makes neither a person nor a machine.
+#[tokio::test]
+async fn a_kind_is_told_by_what_can_be_read() {
+    let kind = async |changes: Value| identity(|_| {}, changes).await.kind;
+    assert_eq!(kind(json!({ "gty": "client-credentials" })).await, Kind::Client);
+    assert_eq!(kind(json!({ "gty": ["client-credentials"] })).await, Kind::Unknown);
+    assert_eq!(kind(json!({ "gty": { "a": 1 } })).await, Kind::Unknown);
+    let found = identity(|_| {}, json!({ "client_id": "", "azp": "web" })).await;
+    assert_eq!(found.client.as_deref(), Some("web"));
+    let marked = async |expected: &str, changes: Value| {
+        let mark = vec![(path(&["groups"]), expected.to_owned())];
+        identity(|config| config.client_token_when = mark, changes).await.kind
+    };
+    for (expected, groups) in [
+        ("machines", json!("machines")),
+        ("machines", json!(["a", "machines"])),
+        ("1", json!(1)),
+        ("1", json!(1.0)),
+        ("true", json!([true])),
+    ] {
+        assert_eq!(marked(expected, json!({ "groups": groups })).await, Kind::Client, "{groups}");
+    }
+    for groups in [json!({ "machines": 1 }), json!([["machines"]]), json!([{ "n": "machines" }])] {
+        assert_eq!(marked("machines", json!({ "groups": groups })).await, Kind::Unknown);
+    }
+    assert_ne!(marked("machines", json!({ "groups": ["staff"] })).await, Kind::Client);
 }
 
 /// CL-13, RL-02
@@ -218,7 +296,8 @@ async fn configured_claims_mark_machines() {
         (json!(true), Kind::Client),
         (json!("true"), Kind::Client),
         (json!(false), Kind::User),
-        (json!(["true"]), Kind::User),
+        (json!(["true"]), Kind::Client),
+        (json!({"true": 1}), Kind::Unknown),
     ] {
         assert_eq!(identity(marked, json!({"x": {"bot": value}})).await.kind, kind, "{value}");
     }

@@ -35,7 +35,7 @@ fn identity() -> &'static Identity {
         implied: [].into(),
         roles: [].into(),
         groups: [].into(),
-        are_groups_known: true,
+        unread: Default::default(),
         tenant: None,
         acr: None,
         auth_time: None,
