@@ -66,6 +66,13 @@ impl Entry {
         now < Duration::from_secs(self.until)
     }
 
+    /// Whether it ended so long ago that it may be forgotten. Not before: a clock that was set ahead
+    /// for a moment, or by a wrong time zone, must not take revocations away for good.
+    #[must_use]
+    pub(super) fn is_over(&self, now: Duration) -> bool {
+        now >= Duration::from_secs(self.until).saturating_add(GRACE)
+    }
+
     /// Whether it refuses a token issued at `issued`. One that does not say when it was issued may
     /// have been issued before (TX-04).
     #[must_use]
@@ -84,6 +91,9 @@ impl Entry {
         Self { issued_before, until: self.until.max(earlier.until), ..self }
     }
 }
+
+/// How long an entry is kept behind its end.
+const GRACE: Duration = Duration::from_secs(86_400);
 
 #[cfg(test)]
 pub(super) mod tests {

@@ -144,10 +144,10 @@ fn read(path: &Path, known: &Known, now: Duration, most: usize) -> Result<Vec<En
         let line = item.referenced.line();
         let entry = item.value.listed(known, now, &name);
         let entry = entry.map_err(|why| format!("{name}:{line}: {why}"))?;
-        entries.extend(Some(entry).filter(|entry| entry.is_live(now)));
+        entries.extend(Some(entry).filter(|entry| !entry.is_over(now)));
     }
-    if entries.len() > most {
-        let count = entries.len();
+    let count = entries.iter().filter(|entry| entry.is_live(now)).count();
+    if count > most {
         return Err(format!("{name}: it lists {count}, more than `max_entries`, which is {most}"));
     }
     Ok(entries)
@@ -199,27 +199,34 @@ routes: { /a: { GET: a } }
     }
 
     fn read_text(text: &str, most: usize) -> Result<Vec<Entry>, String> {
+        read_at(1_000, text, most)
+    }
+
+    fn read_at(now: u64, text: &str, most: usize) -> Result<Vec<Entry>, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         let name = file.path().display().to_string();
-        let read = read(file.path(), &known(), Duration::from_secs(1_000), most);
+        let read = read(file.path(), &known(), Duration::from_secs(now), most);
         read.map_err(|why| why.replace(&name, "list"))
     }
 
     #[test]
-    fn a_list_is_read_without_what_has_ended() {
+    fn a_list_is_read_without_what_ended_long_ago() {
         let text = "
 # leaked
-- { jti: a, until: 2000, why: it was in a log }
+- { jti: a, until: 1002000, why: it was in a log }
 - jti: b
   until: 1970-01-01T00:10:00Z
-- { subject: alice, issued_before: 900, until: 1970-01-01T01:00:00Z }
+- { jti: c, until: 999999 }
+- { subject: alice, issued_before: 900, until: 1970-01-12T14:46:40Z }
 ";
-        let entries = read_text(text, 2).unwrap();
-        assert_eq!(entries.iter().map(|entry| entry.until).collect::<Vec<_>>(), [2_000, 3_600]);
+        let entries = read_at(1_000_000, text, 2).unwrap();
+        let ends: Vec<_> = entries.iter().map(|entry| entry.until).collect();
+        // What has just ended is kept, and is not counted.
+        assert_eq!(ends, [1_002_000, 999_999, 1_003_600]);
         assert_eq!(entries[0].why.as_deref(), Some("it was in a log"));
         assert_eq!(read_text("[]", 1).unwrap(), []);
-        assert!(read_text(text, 1).unwrap_err().contains("more than `max_entries`"));
+        assert!(read_at(1_000_000, text, 1).unwrap_err().contains("more than `max_entries`"));
     }
 
     #[test]
