@@ -121,7 +121,7 @@ impl Gateway {
             let process = pin!(self.process(&policy, peer, &head, body, &mut record));
             self.in_time(process).await
         };
-        seal(&policy, &head.headers, result, record)
+        seal(&policy, &head, result, record)
     }
 
     /// Stops waiting: a request that has to is answered with `Draining` when it is polled next.
@@ -137,7 +137,7 @@ impl Gateway {
         let head = nothing().into_parts().0;
         let mut record = Record::start(&self.sink, peer, &head);
         record.came_from(peer.address.ip().to_canonical());
-        seal(&policy, &head.headers, Err(rejection), record)
+        seal(&policy, &head, Err(rejection), record)
     }
 
     /// The outcome, unless the gateway closes before there is one.
@@ -318,7 +318,7 @@ async fn identify(
 /// Turns the outcome into a response whose body ends the record.
 fn seal(
     policy: &Policy,
-    asked: &HeaderMap,
+    head: &request::Parts,
     result: Result<Response<Body>, Rejection>,
     mut record: Box<Record>,
 ) -> Response<Body> {
@@ -327,7 +327,7 @@ fn seal(
         Err(rejection) => {
             let request_id = record.request_id.to_str().unwrap_or_default();
             let operation = record.target.as_ref().map(|target| (record.method(), target.path()));
-            let asked = Asked { request_id, operation, grpc: is_grpc(record.method(), asked) };
+            let asked = Asked { request_id, operation, grpc: is_grpc(head) };
             let response = policy.answers.answer(&rejection, asked);
             let is_head = record.method() == Method::HEAD;
             record.refused(rejection);
@@ -336,7 +336,7 @@ fn seal(
         }
     };
     response.headers_mut().insert(request_id::NAME, record.request_id.clone());
-    annotate(policy, asked, &record, response.headers_mut());
+    annotate(policy, &head.headers, &record, response.headers_mut());
     record.answered(response.status().as_u16());
     if policy.server_timing {
         response.headers_mut().append(timing::NAME, record.timing());

@@ -175,3 +175,37 @@ async fn a_cancelled_call_is_cancelled_there_too() {
     let working = [("upstream", "main"), ("state", "active")];
     until("rest", async || t.metric("scopegate_upstream_connections", &working).await == 0.0).await;
 }
+
+/// Over HTTP/1.1 there is no gRPC, and a refusal is a refusal, whatever the request calls its body.
+#[tokio::test]
+async fn over_http_1_a_refusal_is_no_success() {
+    let t = Harness::start(ROUTES).await;
+    for kind in ["application/grpc", "application/grpc+proto", "Application/gRPC; x=1"] {
+        let call = |path: &str| t.call("POST", path).header("content-type", kind).body("hi");
+        let answer = call("/read").send().await;
+        assert_eq!(answer.status(), 401, "{kind}");
+        assert_eq!(answer.header("grpc-status"), "");
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+        assert!(answer.header("www-authenticate").starts_with("Bearer"));
+        let token = t.token().sign();
+        assert_eq!(call("/write").bearer(&token).send().await.status(), 403, "{kind}");
+        assert_eq!(call("/nowhere").send().await.status(), 404, "{kind}");
+    }
+    t.backend.saw_nothing();
+    assert_eq!(t.denials("/read", "missing_token").await, 3.0);
+}
+
+/// Over HTTP/2 it is one, also in front of a backend that speaks HTTP/1.1.
+#[tokio::test]
+async fn over_http_2_a_refusal_is_a_status_of_grpc() {
+    let (_folder, pair, tls) = secured();
+    let t = Harness::start(&format!("{tls}{ROUTES}")).await;
+    let mut client = Http2::connect(t.address(), &pair).await;
+    let answer = client.send(call("/read").body(h2::empty()).unwrap()).await;
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["grpc-status"]),
+        (200, &"16".parse().unwrap())
+    );
+    t.backend.saw_nothing();
+    assert_eq!(t.denials("/read", "missing_token").await, 1.0);
+}

@@ -44,9 +44,13 @@ pub(super) type TokenHash = [u8; 16];
 /// Hashes tokens in a third of the time that SHA-256 takes: GMAC under a random key that nobody
 /// knows, always with the same nonce.
 ///
-/// As a hash that is enough. Two tokens have the same one for one key in 2^120, whoever chose them:
-/// that is what GHASH is built for (NIST SP 800-38D §8), and to do better one would have to see
-/// hashes. None ever leaves the process, and a nonce that repeats gives away only what is seen.
+/// As a hash that is enough, and it is all there is to tell tokens apart: the token itself is not
+/// kept, so that who reads the memory finds none. Of two tokens of at most `n` blocks of 16 bytes,
+/// whoever chose them, `n + 1` keys in 2^128 give the same hash, for that many zeros has the
+/// polynomial that GHASH is at their difference (NIST SP 800-38D §6.4). The longest token that
+/// `limits.token` can allow has 1 MiB, or 2^16 blocks: one key in 2^111. Beside 2^20 remembered tokens,
+/// 2^40 tries meet one of them by chance once in 2^51. To do better one would have to see hashes.
+/// None ever leaves the process, and a nonce that repeats gives away only what is seen.
 #[derive(Debug)]
 struct Hasher(LessSafeKey);
 

@@ -48,6 +48,8 @@ pub(super) struct RequestBody {
     stage: Stage,
     /// When the body last moved, on the monotonic clock.
     moved: Duration,
+    /// Pieces without a byte in a row: they cost and bring nothing, and no other limit counts them.
+    empty: usize,
     clock: Clock,
 }
 
@@ -89,7 +91,7 @@ impl RequestBody {
         let is_empty = framing == Framing::Empty;
         let sent = (!is_empty).then(Arc::default);
         let stage = if is_empty { Stage::Done } else { Stage::Moving };
-        Ok(Self { source, framing, limit, sent, stage, moved: now, clock: clock.clone() })
+        Ok(Self { source, framing, limit, sent, stage, moved: now, empty: 0, clock: clock.clone() })
     }
 
     /// The bytes behind the head may become another protocol's: they are counted.
@@ -158,6 +160,10 @@ impl RequestBody {
     }
 
     fn count(&mut self, data: Bytes) -> Result<Bytes, BodyError> {
+        self.empty = if data.is_empty() { self.empty + 1 } else { 0 };
+        if self.empty > MOST_EMPTY {
+            return Err(self.fail(Stage::Cut, BodyError::Cut));
+        }
         let before = self.sent.as_ref().map_or(0, |sent| sent.load(Ordering::Relaxed));
         let total = before + data.len() as u64;
         let announced = match self.framing {
@@ -186,6 +192,9 @@ impl RequestBody {
         self.moved = self.clock.monotonic();
     }
 }
+
+/// Pieces without a byte that may come in a row, from either side.
+pub(super) const MOST_EMPTY: usize = 100;
 
 impl Source {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {

@@ -71,6 +71,12 @@ impl Head {
         let status = head.code.and_then(|code| StatusCode::from_u16(code).ok());
         let headers =
             fields::collect(text, head.headers, ADDED).map_err(|Invalid| Fault::Protocol)?;
+        let options = headers.get_all(CONNECTION).iter();
+        if options.map(|line| fields::members(line.as_bytes())).sum::<usize>()
+            > fields::MOST_OPTIONS
+        {
+            return Err(Fault::Protocol);
+        }
         let is_old = head.version == Some(0);
         Ok(Self {
             status: status.ok_or(Fault::Protocol)?,
@@ -98,7 +104,7 @@ impl Head {
         Ok(match length {
             _ if asked_for_head || bodiless.contains(&self.status) => Coding::Length(0),
             Some(length) => Coding::Length(length),
-            None if chunked => Coding::Chunks(Chunks::Size),
+            None if chunked => Coding::Chunks(Chunks::NEW),
             None => Coding::UntilClose,
         })
     }

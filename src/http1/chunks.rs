@@ -5,9 +5,17 @@ use http::HeaderMap;
 
 use super::{Invalid, fields};
 
-/// Where in a body with chunks the reader is.
+/// A body in chunks, as far as it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Chunks {
+pub(crate) struct Chunks {
+    at: At,
+    /// Bytes of the chunks' lines beyond what chunks of a fair size need.
+    excess: usize,
+}
+
+/// Where in it the reader is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
     /// Before the line of a chunk.
     Size,
     /// Within a chunk, so many bytes before its end.
@@ -31,44 +39,66 @@ pub(crate) enum Read {
 }
 
 impl Chunks {
+    /// A body of which nothing was read.
+    pub(crate) const NEW: Self = Self { at: At::Size, excess: 0 };
+
+    /// Whether all of it was read, trailers included.
+    pub(crate) fn is_done(self) -> bool {
+        self.at == At::Done
+    }
+
     /// Takes what comes next from the input.
     ///
     /// # Errors
     /// `Invalid`; the connection must not be used any further.
     pub(crate) fn read(&mut self, input: &mut BytesMut) -> Result<Read, Invalid> {
         loop {
-            match *self {
-                Self::Size => match line(input)? {
-                    Some(line) => *self = size(&line)?,
+            match self.at {
+                At::Size => match line(input)? {
+                    Some(line) => self.begin(&line)?,
                     None => return Ok(Read::More),
                 },
-                Self::Data(_) if input.is_empty() => return Ok(Read::More),
-                Self::Data(left) => return Ok(Read::Data(self.take(input, left))),
-                Self::DataEnd => match input.get(..2) {
+                At::Data(_) if input.is_empty() => return Ok(Read::More),
+                At::Data(left) => return Ok(Read::Data(self.take(input, left))),
+                At::DataEnd => match input.get(..2) {
                     Some(b"\r\n") => {
                         input.advance(2);
-                        *self = Self::Size;
+                        self.at = At::Size;
                     }
                     Some(_) => return Err(Invalid),
                     None => return Ok(Read::More),
                 },
-                Self::Trailers => return self.trailers(input),
-                Self::Done => return Ok(Read::End),
+                At::Trailers => return self.trailers(input),
+                At::Done => return Ok(Read::End),
             }
         }
+    }
+
+    /// Begins a chunk. Extensions mean nothing to anyone here and are counted by no limit for bodies:
+    /// without a bound of their own, kilobytes of a body would cost megabytes of reading (RFC 9112
+    /// §7.1.1).
+    fn begin(&mut self, line: &[u8]) -> Result<(), Invalid> {
+        let size = size(line)?;
+        let fair = FAIR_LINE.saturating_add(usize::try_from(size).unwrap_or(usize::MAX));
+        self.excess = (self.excess + line.len()).saturating_sub(fair);
+        if self.excess > MOST_EXCESS {
+            return Err(Invalid);
+        }
+        self.at = if size == 0 { At::Trailers } else { At::Data(size) };
+        Ok(())
     }
 
     fn take(&mut self, input: &mut BytesMut, left: u64) -> Bytes {
         let count = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
         let rest = left - count as u64;
-        *self = if rest == 0 { Self::DataEnd } else { Self::Data(rest) };
+        self.at = if rest == 0 { At::DataEnd } else { At::Data(rest) };
         input.split_to(count).freeze()
     }
 
     fn trailers(&mut self, input: &mut BytesMut) -> Result<Read, Invalid> {
         if input.starts_with(b"\r\n") {
             input.advance(2);
-            *self = Self::Done;
+            self.at = At::Done;
             return Ok(Read::End);
         }
         let Some(end) = fields::end_of(input)? else {
@@ -76,7 +106,7 @@ impl Chunks {
             return if too_long { Err(Invalid) } else { Ok(Read::More) };
         };
         let trailers = fields::parse(&input.split_to(end).freeze())?;
-        *self = Self::Done;
+        self.at = At::Done;
         Ok(Read::Trailers(trailers))
     }
 }
@@ -93,8 +123,8 @@ fn line(input: &mut BytesMut) -> Result<Option<Bytes>, Invalid> {
     }
 }
 
-/// What follows the line of a chunk. Its extensions mean nothing to anyone here.
-fn size(line: &[u8]) -> Result<Chunks, Invalid> {
+/// The size that the line of a chunk says.
+fn size(line: &[u8]) -> Result<u64, Invalid> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, extensions) = line.split_at(digits);
     let plain = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
@@ -103,10 +133,7 @@ fn size(line: &[u8]) -> Result<Chunks, Invalid> {
         return Err(Invalid);
     }
     let digits = std::str::from_utf8(digits).map_err(|_| Invalid)?;
-    match u64::from_str_radix(digits, 16).map_err(|_| Invalid)? {
-        0 => Ok(Chunks::Trailers),
-        size => Ok(Chunks::Data(size)),
-    }
+    u64::from_str_radix(digits, 16).map_err(|_| Invalid)
 }
 
 /// Bytes: more than a size with its extensions needs.
@@ -114,6 +141,10 @@ const MOST_LINE: usize = 4 << 10;
 /// Bytes.
 const MOST_TRAILERS: usize = 16 << 10;
 const MOST_DIGITS: usize = 15;
+/// Bytes of a chunk's line that count against nothing, beside one for each byte of the chunk.
+const FAIR_LINE: usize = 16;
+/// Bytes of lines beyond that in a whole body.
+const MOST_EXCESS: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -123,7 +154,7 @@ mod tests {
 
     /// Reads a body that comes in the given pieces: its data, its trailers, and what lies behind.
     fn read(pieces: &[&[u8]]) -> Result<(String, Option<HeaderMap>, String), Invalid> {
-        let (mut chunks, mut input) = (Chunks::Size, BytesMut::new());
+        let (mut chunks, mut input) = (Chunks::NEW, BytesMut::new());
         let (mut data, mut trailers, mut pieces) = (Vec::new(), None, pieces.iter());
         loop {
             match chunks.read(&mut input)? {
@@ -174,6 +205,25 @@ mod tests {
         assert_eq!(read(&[long.as_bytes()]).err(), Some(Invalid));
         let long = format!("0\r\nX: {}", "x".repeat(MOST_TRAILERS));
         assert_eq!(read(&[long.as_bytes()]).err(), Some(Invalid));
+    }
+
+    /// Long extensions are read where they are few, or where there is much else.
+    #[test]
+    fn extensions_are_bounded_in_all() {
+        let chunk = |data: usize, extension: usize| {
+            format!("{data:x};{}\r\n{}\r\n", "e".repeat(extension), "d".repeat(data))
+        };
+        let body = |count: usize, chunk: String| chunk.repeat(count) + "0\r\n\r\n";
+        for good in
+            [body(4, chunk(1, 4_000)), body(2_000, chunk(1, 10)), body(50, chunk(4_000, 4_000))]
+        {
+            assert!(read(&[good.as_bytes()]).is_ok());
+        }
+        for bad in
+            [body(5, chunk(1, 4_000)), body(2_000, chunk(1, 100)), body(50, chunk(2_000, 4_000))]
+        {
+            assert_eq!(read(&[bad.as_bytes()]).err(), Some(Invalid));
+        }
     }
 
     proptest! {

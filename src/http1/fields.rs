@@ -68,6 +68,11 @@ pub(crate) fn begin(out: &mut Vec<u8>, name: &HeaderName) {
     out.extend_from_slice(b": ");
 }
 
+/// How many comma-separated members a line has, empty ones too.
+pub(crate) fn members(line: &[u8]) -> usize {
+    memchr_iter(b',', line).count() + 1
+}
+
 /// Whether one of the line's comma-separated members is `member`, in any case.
 pub(crate) fn has_member(line: &[u8], member: &[u8]) -> bool {
     let mut members = line.split(|byte| *byte == b',');
@@ -78,5 +83,8 @@ pub(crate) fn has_member(line: &[u8], member: &[u8]) -> bool {
 pub(crate) fn have_member(headers: &HeaderMap, name: &HeaderName, member: &[u8]) -> bool {
     headers.get_all(name).iter().any(|line| has_member(line.as_bytes(), member))
 }
+
+/// The most options that all lines of `Connection` may have: each is compared with every field.
+pub(crate) const MOST_OPTIONS: usize = 64;
 
 const MOST_FIELDS: usize = 100;

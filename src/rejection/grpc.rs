@@ -2,15 +2,17 @@
 //! once ("Trailers-Only" of gRPC over HTTP/2).
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version, request};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-/// Whether a request is a gRPC call. All are POST, and nothing else has such a body.
+/// Whether a request is a gRPC call. All are POST over HTTP/2, and nothing else has such a body. Over
+/// HTTP/1.1 there is no gRPC: a refusal that became 200 there would be taken for a success.
 #[must_use]
-pub fn is_call(method: &Method, headers: &HeaderMap) -> bool {
-    let Some(kind) = headers.get(CONTENT_TYPE).filter(|_| method == Method::POST) else {
+pub fn is_call(head: &request::Parts) -> bool {
+    if head.method != Method::POST || head.version != Version::HTTP_2 {
         return false;
-    };
+    }
+    let Some(kind) = head.headers.get(CONTENT_TYPE) else { return false };
     let kind = kind.as_bytes();
     let rest = kind.get(NAME.len()..);
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b'-')))
@@ -74,12 +76,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_are_known_by_method_and_type() {
-        let is_call = |method: &str, kind: &str| {
+    fn calls_are_known_by_method_type_and_version() {
+        let is_call_by = |version: Version, method: &str, kind: &str| {
             let request = Request::builder().method(method).header("content-type", kind);
-            let head = request.body(()).unwrap().into_parts().0;
-            super::is_call(&head.method, &head.headers)
+            super::is_call(&request.version(version).body(()).unwrap().into_parts().0)
         };
+        let is_call = |method: &str, kind: &str| is_call_by(Version::HTTP_2, method, kind);
+        assert!(!is_call_by(Version::HTTP_11, "POST", "application/grpc"));
+        assert!(!is_call_by(Version::HTTP_10, "POST", "application/grpc"));
         for kind in ["application/grpc", "application/grpc+proto", "Application/gRPC;x=1"] {
             assert!(is_call("POST", kind), "{kind}");
         }

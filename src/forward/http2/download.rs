@@ -14,7 +14,7 @@ use crate::forward::alarm::Alarm;
 use crate::forward::balance::Occupied;
 use crate::forward::hop;
 use crate::forward::pool::Shard;
-use crate::forward::request_body::RequestBody;
+use crate::forward::request_body::{MOST_EMPTY, RequestBody};
 use crate::forward::response_body::{Step, broke_off, wait};
 use crate::forward::sending::Broken;
 
@@ -113,6 +113,3 @@ impl Download {
         wait(&self.body, backend, self.moved, &mut self.alarm, cx).map(Step::Failed)
     }
 }
-
-/// Frames without data that may come in a row: they cost and bring nothing.
-const MOST_EMPTY: usize = 100;

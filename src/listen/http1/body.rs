@@ -34,7 +34,10 @@ impl Left {
     pub(super) const NOTHING: Self = Self::Length(0);
 
     pub(super) fn is_nothing(self) -> bool {
-        matches!(self, Self::NOTHING | Self::Chunks(Chunks::Done))
+        match self {
+            Self::Chunks(chunks) => chunks.is_done(),
+            Self::Length(_) | Self::Raw | Self::Broken => self == Self::NOTHING,
+        }
     }
 }
 
@@ -62,7 +65,7 @@ impl Body {
     pub(in crate::listen) fn length(&self) -> Option<u64> {
         match self.wire()?.left {
             Left::Length(length) => Some(length),
-            Left::Chunks(Chunks::Done) => Some(0),
+            Left::Chunks(chunks) if chunks.is_done() => Some(0),
             Left::Chunks(_) | Left::Raw | Left::Broken => None,
         }
     }

@@ -11,7 +11,7 @@ use super::body::Left;
 use crate::config::Limits;
 use crate::http1::Invalid;
 use crate::http1::chunks::Chunks;
-use crate::http1::fields::{self, has_member};
+use crate::http1::fields::{self, MOST_OPTIONS, has_member, members};
 use crate::rejection::{Rejection, TooLarge};
 
 /// A head and what it says about the connection.
@@ -103,6 +103,8 @@ struct Said<'h> {
     coding: Option<&'h [u8]>,
     /// `Content-Length`.
     length: Option<&'h [u8]>,
+    /// How many options the lines of `Connection` have.
+    options: usize,
     /// `Connection: close`.
     close: bool,
     /// `Connection: keep-alive`.
@@ -123,7 +125,7 @@ impl<'h> Said<'h> {
         for (name, value) in headers {
             let value = value.as_bytes();
             match name.as_str() {
-                "connection" => said.options(value),
+                "connection" => said.options(value)?,
                 "content-length" => only(&mut said.length, value, TWO_LENGTHS)?,
                 "expect" => said.continues |= has_member(value, b"100-continue"),
                 "te" => said.trailers |= has_member(value, b"trailers"),
@@ -136,10 +138,15 @@ impl<'h> Said<'h> {
     }
 
     /// One line of `Connection`.
-    fn options(&mut self, line: &[u8]) {
+    fn options(&mut self, line: &[u8]) -> Result<(), Rejection> {
+        self.options += members(line);
+        if self.options > MOST_OPTIONS {
+            return Err(Rejection::MalformedRequest("the Connection has too many options"));
+        }
         self.close |= has_member(line, b"close");
         self.keep_alive |= has_member(line, b"keep-alive");
         self.names_upgrade |= has_member(line, b"upgrade");
+        Ok(())
     }
 
     /// How the end of the body is found, if there is only one way to find it (RFC 9112 §6.3). Both
@@ -156,7 +163,7 @@ impl<'h> Said<'h> {
                 Err(Rejection::MalformedRequest("HTTP/1.0 has no Transfer-Encoding"))
             }
             (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => {
-                Ok(Left::Chunks(Chunks::Size))
+                Ok(Left::Chunks(Chunks::NEW))
             }
             (Some(_), None) => {
                 Err(Rejection::MalformedRequest("the Transfer-Encoding is not `chunked`"))
@@ -291,7 +298,7 @@ mod tests {
         let body = |fields| with(fields).unwrap().unwrap().body;
         assert_eq!(body("x: y"), Left::NOTHING);
         assert_eq!(body("content-length: 5"), Left::Length(5));
-        assert_eq!(body("Transfer-Encoding: Chunked"), Left::Chunks(Chunks::Size));
+        assert_eq!(body("Transfer-Encoding: Chunked"), Left::Chunks(Chunks::NEW));
         for fields in [
             "content-length: 5\r\ntransfer-encoding: chunked",
             "transfer-encoding: chunked\r\ncontent-length: 5",
@@ -451,7 +458,7 @@ mod tests {
             ([], [one]) if one.iter().all(u8::is_ascii_digit) => {
                 Some(Left::Length(std::str::from_utf8(one).ok()?.parse().ok()?))
             }
-            ([one], []) if one == b"chunked" => Some(Left::Chunks(Chunks::Size)),
+            ([one], []) if one == b"chunked" => Some(Left::Chunks(Chunks::NEW)),
             _ => None,
         }
     }
