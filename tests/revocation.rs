@@ -162,6 +162,23 @@ async fn a_registered_claim_is_revoked_beside_the_configured_one() {
     }
 }
 
+/// A client's tokens are those that name it in any way, whichever of them the configuration reads.
+#[tokio::test]
+async fn a_client_is_revoked_by_each_of_its_names() {
+    let t = Harness::start(&with("{}")).await;
+    let token = |client: &str, azp: &str| t.token().claim("client_id", client).claim("azp", azp);
+    let (first, second) = (token("web", "stolen").sign(), token("stolen", "web").sign());
+    let other = token("web", "app").sign();
+    for token in [&first, &second] {
+        t.is_accepted(token).await;
+    }
+    assert_eq!(t.revoke(json!({ "client": "stolen" })).await.status(), 200);
+    for token in [&first, &second] {
+        t.is_refused(token).await;
+    }
+    t.is_accepted(&other).await;
+}
+
 /// Nobody needs a key to make `(r, n - s)` of a signature `(r, s)`: the revoked token is refused
 /// with either, however it was revoked, and whichever of the two was named.
 #[tokio::test]
@@ -681,6 +698,10 @@ async fn the_command_revokes_lists_and_withdraws() {
     assert_eq!(run(&["--undo", id], "").await.code, 0);
     t.is_accepted(&token).await;
     assert_eq!(run(&["--undo", id], "").await.code, 1);
+    // What was quoted or cut is no token, and nobody is told that it was revoked.
+    for odd in [format!("\"{token}\""), format!("{token},"), "\u{feff}x".into()] {
+        assert_eq!(run(&["--token", "-"], &odd).await.code, 2, "{odd}");
+    }
     assert_eq!(run(&["--subject", "carol", "--issuer", "nobody"], "").await.code, 1);
     assert_eq!(run(&["--subject", "carol", "--jti", "x"], "").await.code, 2);
     assert_eq!(run(&[], "").await.code, 2);

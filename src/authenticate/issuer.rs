@@ -91,8 +91,8 @@ impl Issuer {
     }
 
     /// Takes over the keys of the issuer that this one replaces, if both fetch them from the same
-    /// place and pick them by the same rules: a changed leeway is no reason to have no keys. To be
-    /// called before [`start`](Self::start).
+    /// place and pick them by the same rules: a changed leeway is no reason to have no keys. The same
+    /// holds for the endpoint that the metadata names. To be called before [`start`](Self::start).
     pub fn succeed(&self, older: &Self) {
         let rules = |issuer: &Self| {
             let config = &issuer.config;
@@ -101,6 +101,9 @@ impl Issuer {
         };
         if self.place().is_some() && rules(self) == rules(older) {
             self.keyring.succeed(&older.keyring);
+            if let (Some(own), Some(older)) = (&self.introspector, &older.introspector) {
+                own.succeed(older);
+            }
         }
     }
 

@@ -214,14 +214,12 @@ impl Reading {
 
     /// The scopes that these imply and that are not among them, each once.
     fn implied(&self, scopes: &[Box<str>]) -> Box<[Box<str>]> {
-        let mut implied: Vec<Box<str>> = Vec::new();
-        let narrower = scopes.iter().filter_map(|scope| self.implied.get(&**scope)).flatten();
-        for scope in narrower {
-            if !scopes.iter().chain(&implied).any(|known| **known == **scope) {
-                implied.push(scope.as_str().into());
-            }
-        }
-        implied.into()
+        // A token may repeat a scope thousands of times.
+        let (mut broader, mut known) = (scopes.to_vec(), HashSet::new());
+        broader.retain(|scope| known.insert(scope.clone()));
+        let narrower = broader.iter().filter_map(|scope| self.implied.get(&**scope)).flatten();
+        let narrower = narrower.map(|scope| Box::from(scope.as_str()));
+        narrower.filter(|scope| known.insert(Box::clone(scope))).collect()
     }
 
     /// What the claims say in a form that is not the issuer's.

@@ -167,7 +167,8 @@ fn token_text(given: &str) -> Result<String, Exit> {
     }
     let token = text.trim();
     let token = token.strip_prefix("Bearer ").unwrap_or(token).trim();
-    if token.is_empty() || token.contains(char::is_whitespace) {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
+    if token.is_empty() || !token.chars().all(is_plain) {
         return Err(fail("error: that is no token", Exit::Usage));
     }
     Ok(token.to_owned())

@@ -6,8 +6,8 @@ use http::uri::PathAndQuery;
 use percent_encoding::percent_decode_str;
 
 /// The target of the request line: the path and query without an `access_token` parameter, which
-/// would put a token into the backend's logs (RFC 6750 §5.3). The name is recognised in any case
-/// and with escapes, and behind `;` too, where some backends begin a parameter.
+/// would put a token into the backend's logs (RFC 6750 §5.3). The name is recognised in any case,
+/// with escapes, in what backends fold to it, and behind `;` too, where some backends begin a parameter.
 pub(super) fn without_token(path_and_query: &PathAndQuery) -> Cow<'_, str> {
     let Some(query) = path_and_query.query().filter(|query| has_token(query)) else {
         return path_and_query.as_str().into();
@@ -44,7 +44,14 @@ fn is_token(parameter: &str) -> bool {
     if name.len() < NAME.len() {
         return false;
     }
-    percent_decode_str(name).map(|byte| byte.to_ascii_lowercase()).eq(NAME.bytes())
+    // PHP reads `access.token`, `access+token` and `access_token[]` as `access_token`.
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'+');
+    let bytes = percent_decode_str(name).skip_while(is_blank);
+    let folded = bytes.take_while(|byte| !matches!(byte, b'[' | 0)).map(|byte| match byte {
+        b' ' | b'+' | b'.' => b'_',
+        byte => byte.to_ascii_lowercase(),
+    });
+    folded.eq(NAME.bytes())
 }
 
 const NAME: &str = "access_token";
@@ -66,6 +73,9 @@ mod tests {
             ("/p?access%5Ftoken=T&access%5ftoken=U&x", "/p?x"),
             ("/p?%61ccess_token=T", "/p"),
             ("/p?a=1;Access_Token=T;b=2", "/p?a=1;b=2"),
+            ("/p?access_token[]=T&access_token%5Bx%5D=T&access_token%00=T&x", "/p?x"),
+            ("/p?access.token=T&access+token=T&access%20token=T&+access_token=T&x", "/p?x"),
+            ("/p?access-token=T&xaccess_token=T", "/p?access-token=T&xaccess_token=T"),
             ("/p?x=access_token=T", "/p?x=access_token=T"),
             ("/p?access_tokens=1&my_access_token=2", "/p?access_tokens=1&my_access_token=2"),
             ("/p?a=%20&&b", "/p?a=%20&&b"),

@@ -17,7 +17,7 @@ pub struct Marks {
     pub(super) issued: Option<Duration>,
     ids: [Option<Key>; 2],
     subjects: [Option<Key>; 2],
-    client: Option<Key>,
+    clients: [Option<Key>; 3],
     sessions: [Option<Key>; 2],
     /// In place of `sessions`, for a token that does not name one.
     sessionless: [Option<Key>; 2],
@@ -46,6 +46,11 @@ impl Marks {
             let other = registered.filter(|text| known != Some(&**text));
             [key(kind, known), key(kind, other.as_deref())]
         };
+        // A token that names two clients was issued through both of them.
+        let client = |name| {
+            let named = claims.get(name).and_then(id_text);
+            key(Kind::Client, named.filter(|text| known.client != Some(&**text)).as_deref())
+        };
         let sessions = both(Kind::Session, known.session, "sid");
         let names_none = sessions.iter().all(Option::is_none);
         let lone = both(Kind::Sessionless, known.subject, "sub");
@@ -53,7 +58,7 @@ impl Marks {
             issued: claims.get("iat").and_then(since_1970),
             ids: both(Kind::Jti, known.token_id, "jti"),
             subjects: both(Kind::Subject, known.subject, "sub"),
-            client: key(Kind::Client, known.client),
+            clients: [key(Kind::Client, known.client), client("client_id"), client("azp")],
             sessions,
             sessionless: if names_none { lone } else { [None, None] },
         }
@@ -62,7 +67,7 @@ impl Marks {
     /// Every key.
     pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
         let pairs = [&self.ids, &self.subjects, &self.sessions, &self.sessionless];
-        pairs.into_iter().flatten().chain([&self.client]).flatten()
+        pairs.into_iter().flatten().chain(&self.clients).flatten()
     }
 }
 

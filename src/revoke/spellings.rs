@@ -4,6 +4,8 @@
 //! any key. So a revoked token has a second spelling, and whoever knows it by its bytes knows both.
 //! To refuse the greater `s` instead would refuse what issuers send: half of their signatures.
 //!
+//! An opaque token may end with `=` or not: a server that reads it as base64 may take both for one.
+//!
 //! No other algorithm here leaves a choice: RSA and EdDSA verify in a range where each signature
 //! stands alone (RFC 8017 §5.2.2, RFC 8032 §8.4), and base64url is read in its canonical form.
 
@@ -18,19 +20,21 @@ use super::key::Key;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spellings {
     sent: Key,
-    other: Option<Key>,
+    others: [Option<Key>; 3],
 }
 
 impl Spellings {
     /// Of a token as it was sent.
     #[must_use]
     pub fn of(token: &[u8]) -> Self {
-        Self { sent: key([token, b""]), other: other(token) }
+        let is_signed = memchr::memchr(b'.', token).is_some();
+        let others = if is_signed { [other(token), None, None] } else { padded(token) };
+        Self { sent: key([token, b""]), others }
     }
 
     /// The keys.
     pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
-        [&self.sent].into_iter().chain(&self.other)
+        [&self.sent].into_iter().chain(self.others.iter().flatten())
     }
 }
 
@@ -38,6 +42,13 @@ impl Spellings {
 #[derive(Deserialize)]
 struct Header<'t> {
     alg: &'t str,
+}
+
+/// The keys of an opaque token with other padding.
+fn padded(token: &[u8]) -> [Option<Key>; 3] {
+    let end = token.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
+    let bare = &token[..end];
+    [b"".as_slice(), b"=", b"=="].map(|padding| Some(key([bare, padding])))
 }
 
 /// The key of the other spelling; `None` for a token that has none.
@@ -154,7 +165,7 @@ mod tests {
             let one = Spellings::of(spelled(signature.as_ref()).as_bytes());
             let two = Spellings::of(spelled(&other).as_bytes());
             assert_ne!(one.sent, two.sent, "{algorithm}");
-            assert_eq!((one.other, two.other), (Some(two.sent), Some(one.sent)), "{algorithm}");
+            assert_eq!((one.others[0], two.others[0]), (Some(two.sent), Some(one.sent)));
         }
     }
 
@@ -164,8 +175,6 @@ mod tests {
         let great = URL_SAFE_NO_PAD.encode([0xff; 64]);
         let short = URL_SAFE_NO_PAD.encode([1; 63]);
         for token in [
-            String::new(),
-            "opaque".into(),
             "a.b.c".into(),
             format!("{}.{}", input("RS256"), URL_SAFE_NO_PAD.encode([1; 64])),
             format!("{}.{}", input("EdDSA"), URL_SAFE_NO_PAD.encode([1; 64])),
@@ -175,6 +184,17 @@ mod tests {
             format!("{}.", input("ES256")),
         ] {
             assert_eq!(Spellings::of(token.as_bytes()).keys().count(), 1, "{token}");
+        }
+    }
+
+    #[test]
+    fn padding_makes_no_other_token() {
+        let token = |text: &str| Spellings::of(text.as_bytes());
+        for one in ["YWJjZA", "YWJjZA=", "YWJjZA==", "YWJjZA==="] {
+            for other in ["YWJjZA", "YWJjZA=", "YWJjZA=="] {
+                assert!(token(one).keys().any(|key| *key == token(other).sent), "{one} {other}");
+            }
+            assert!(token(one).keys().all(|key| *key != token("YWJjZB").sent));
         }
     }
 }

@@ -117,8 +117,8 @@ impl Breaker {
 }
 
 /// Whether a failure is the issuer's state rather than something about one token. An answer that
-/// makes no sense must not count: whoever finds a token that provokes one could silence the issuer
-/// for all others.
+/// makes no sense must not count, nor 403, with which a firewall refuses a single token: whoever finds
+/// a token that provokes one could silence the issuer for all others.
 pub(super) fn is_illness(fault: &Fault) -> bool {
     match fault {
         Fault::Connect | Fault::PlainHttp | Fault::Redirect | Fault::Timeout(_) | Fault::Tls => {
@@ -126,12 +126,7 @@ pub(super) fn is_illness(fault: &Fault) -> bool {
         }
         Fault::Status(status) => {
             status.is_server_error()
-                || matches!(
-                    *status,
-                    StatusCode::UNAUTHORIZED
-                        | StatusCode::FORBIDDEN
-                        | StatusCode::TOO_MANY_REQUESTS
-                )
+                || matches!(*status, StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS)
         }
         Fault::Empty | Fault::Invalid(_) | Fault::OtherIssuer(_) | Fault::TooLarge(_) => false,
     }
@@ -224,6 +219,7 @@ mod tests {
         assert!(is_illness(&Fault::Status(StatusCode::BAD_GATEWAY)));
         assert!(is_illness(&Fault::Status(StatusCode::UNAUTHORIZED)));
         assert!(!is_illness(&Fault::Status(StatusCode::BAD_REQUEST)));
+        assert!(!is_illness(&Fault::Status(StatusCode::FORBIDDEN)));
         assert!(!is_illness(&Fault::TooLarge(1)));
         assert!(!is_illness(&Fault::Invalid("not JSON")));
     }

@@ -132,6 +132,14 @@ impl Introspector {
         self.settings.endpoint.is_none().then(|| Arc::clone(&self.endpoint))
     }
 
+    /// Goes on asking where the older one did, until the metadata names another endpoint.
+    pub(super) fn succeed(&self, older: &Self) {
+        let both_read_it = self.open_endpoint().is_some() && older.open_endpoint().is_some();
+        if let Some(url) = older.endpoint.0.load_full().filter(|_| both_read_it) {
+            self.endpoint.0.store(Some(url));
+        }
+    }
+
     /// Whether it is known where to ask.
     pub(super) fn is_placed(&self) -> bool {
         self.endpoint.0.load().is_some()
