@@ -6,6 +6,7 @@
 //!
 //! A target that is already canonical is shared with the request, not copied.
 
+mod fold;
 mod host;
 mod path;
 
@@ -16,6 +17,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 use crate::rejection::{Rejection, TooLarge};
 
+pub(crate) use fold::folded;
 use host::Host;
 
 /// The longest target accepted, in bytes. RFC 9112 §3 asks for at least 8000.
@@ -120,6 +122,13 @@ impl Target {
     #[must_use]
     pub fn decoded(&self) -> Option<&str> {
         self.decoded.as_deref()
+    }
+
+    /// The path as a backend reads it that takes `%2F` for `/`, if it has any.
+    #[must_use]
+    pub fn apart(&self) -> Option<String> {
+        let path = self.decoded().unwrap_or(self.path());
+        self.encoded_slash.then(|| path.replace("%2F", "/"))
     }
 
     /// The segment of the path at `index`, from 0, still percent-encoded.

@@ -183,3 +183,111 @@ async fn the_backend_gets_a_path_that_matches_the_same_route() {
     }
     assert!(forwarded > 20, "only {forwarded} of the paths were good");
 }
+
+/// A backend that takes `%2F` for a slash, though its route says that it does not, is not led to what
+/// another route guards.
+#[tokio::test]
+async fn an_encoded_slash_leads_to_no_other_route() {
+    let t = Harness::start(
+        "
+routes:
+  /**: { allow_encoded_slash: true, GET: { public: true } }
+  /admin/**: { GET: admin }
+  /users/{id}: { allow_encoded_slash: true, GET: { public: true } }
+  /users/{id}/secret: { GET: admin }
+  /files/{name}: { allow_encoded_slash: true, GET: { public: true } }
+  /own/{id}/**: { allow_encoded_slash: true, GET: { public: true } }
+",
+    )
+    .await;
+    for path in [
+        "/admin%2Fx",
+        "/admin%2fx",
+        "/%61dmin%2Fx",
+        "/users/1%2Fsecret",
+        "/users%2F1",
+        "/users%2F1%2Fsecret",
+        "/files/a%2Fb",
+    ] {
+        let answer = t.get(path).send().await;
+        assert_eq!(
+            (answer.status().as_u16(), &*answer.reason()),
+            (400, "ambiguous_path"),
+            "{path}"
+        );
+    }
+    t.backend.saw_nothing();
+    for path in ["/x%2Fy", "/own/1/a%2Fb", "/own/1/a%2fb/c"] {
+        assert_eq!(t.get(path).send().await.status(), 200, "{path}");
+        assert_eq!(t.backend.saw_one().target, path.replace("%2f", "%2F"));
+        t.backend.forget();
+    }
+    // Where no other route matches, what the route says of its backend is believed.
+    let t = Harness::start(
+        "routes:
+  /files/{name}: { allow_encoded_slash: true, GET: { public: true } }",
+    )
+    .await;
+    assert_eq!(t.get("/files/a%2Fb").send().await.status(), 200);
+}
+
+/// Backends that fold case know more of it than ASCII.
+#[tokio::test]
+async fn case_is_folded_as_far_as_any_backend_folds_it() {
+    let t = Harness::start(
+        "
+routes:
+  /**: { GET: { public: true } }
+  /admin/**: { case_insensitive: true, GET: admin }
+  /keys/**: { case_insensitive: true, strip_prefix: /keys, GET: admin }
+  /café: { case_insensitive: true, GET: admin }
+",
+    )
+    .await;
+    let paths = [
+        "/ADMIN",
+        "/adm%C4%B0n/x",
+        "/adm%C4%B1n",
+        "/%E2%84%AAeys/x",
+        "/key%C5%BF",
+        "/caf%C3%89",
+        "/CAF%C3%A9",
+        "/Admin/",
+    ];
+    for path in paths {
+        assert_eq!(t.get(path).send().await.status(), 401, "{path}");
+    }
+    t.backend.saw_nothing();
+    let token = t.token().scope("admin").sign();
+    for (path, seen) in [("/KEYS/x?y", "/x?y"), ("/%E2%84%AAeys/x", "/x"), ("/key%C5%BF", "/")] {
+        assert_eq!(t.get(path).bearer(&token).send().await.status(), 200, "{path}");
+        assert_eq!(t.backend.saw_one().target, seen);
+        t.backend.forget();
+    }
+}
+
+/// A prefix is as many segments as it is written with, however they are escaped.
+#[tokio::test]
+async fn a_prefix_is_stripped_by_segments() {
+    let t = Harness::start(
+        "
+routes:
+  /é/**: { strip_prefix: /é, GET: { public: true } }
+  /é/abc/**: { strip_prefix: /é/abc, GET: { public: true } }
+  /a b/**: { strip_prefix: /a b, GET: { public: true } }
+",
+    )
+    .await;
+    for (path, seen) in [
+        ("/%C3%A9", "/"),
+        ("/%C3%A9/", "/"),
+        ("/%C3%A9/x", "/x"),
+        ("/%C3%A9/abc/x?y=%20", "/x?y=%20"),
+        ("/%C3%A9/abc", "/"),
+        ("/a%20b/x", "/x"),
+    ] {
+        assert_eq!(t.get(path).send().await.status(), 200, "{path}");
+        assert_eq!(t.backend.saw_one().target, seen, "{path}");
+        t.backend.forget();
+    }
+}

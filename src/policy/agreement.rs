@@ -122,7 +122,8 @@ fn the_route_of_a_path_is_the_route_of_what_the_backend_reads() {
     for _ in 0..120 {
         let patterns = sample.of(&subsequence(PATTERNS.to_vec(), 2..14));
         let stripped = sample.of(&vec(any::<bool>(), patterns.len()));
-        let policy = policy(&patterns, &stripped);
+        let allowed = sample.of(&vec(any::<bool>(), patterns.len()));
+        let policy = policy(&patterns, &stripped, &allowed);
         for bytes in sample.of(&vec(path(), 250)) {
             match locate(&policy, &bytes) {
                 Ok((route, target)) => {
@@ -160,16 +161,19 @@ fn path() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// A policy whose routes strip what they can strip, where `stripped` says so.
-fn policy(patterns: &[&str], stripped: &[bool]) -> Policy {
-    let routes = patterns.iter().zip(stripped).map(|(pattern, stripped)| {
+/// A policy whose routes strip what they can strip and take encoded slashes, where it is said so.
+fn policy(patterns: &[&str], stripped: &[bool], allowed: &[bool]) -> Policy {
+    let routes = patterns.iter().zip(stripped).zip(allowed).map(|((pattern, stripped), allowed)| {
         let prefix = ["/a/b", "/a", "/v1"].into_iter().find(|prefix| {
             pattern
                 .strip_prefix(prefix)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         });
         let strip = prefix.filter(|_| *stripped).map(|prefix| format!(", strip_prefix: {prefix}"));
-        format!("  '{pattern}': {{ allow: {{ token: any }}{} }}\n", strip.unwrap_or_default())
+        let strip = strip.unwrap_or_default();
+        format!(
+            "  '{pattern}': {{ allow: {{ token: any }}, allow_encoded_slash: {allowed}{strip} }}\n"
+        )
     });
     let text = format!(
         "issuer: https://id.example.com\naudience: a\nupstream: http://127.0.0.1:1\nroutes:\n{}",
@@ -193,14 +197,19 @@ fn locate(policy: &Policy, bytes: &[u8]) -> Result<(Arc<Route>, Target), Option<
 /// Whoever reads the path behind the gateway gets to the same route.
 fn agrees(patterns: &[&str], route: &Route, target: &Target) {
     let sent = route.backend_path(target.path());
-    let prefix = route.strip_prefix.as_deref().unwrap_or_default();
+    let prefix = &target.path()[..target.path().len() - sent.len()];
+    let prefix = if sent == "/" { target.path().trim_end_matches('/') } else { prefix };
+    let prefix = prefix.replace("%20", " ").replace("%C3%A9", "é");
     for reading in [as_it_is, decoded_once, decoded_twice] {
         let read = resolved(&reading(sent.as_bytes()));
         // The backend's root stands for the prefix, with a slash behind it or without.
         let whole = format!("{prefix}{read}");
         let also = whole.strip_suffix('/').filter(|_| read == "/" && !prefix.is_empty());
         let matched = [Some(whole.as_str()), also].into_iter().flatten();
-        let is_it = matched.map(|whole| naive(patterns, whole)).any(|p| p == Some(&*route.pattern));
+        // Who takes encoded slashes all the same finds what no other route guards.
+        let is_nobodys = |found: Option<&str>| found.is_none() && target.has_encoded_slash();
+        let mut found = matched.map(|whole| naive(patterns, whole));
+        let is_it = found.any(|found| found == Some(&*route.pattern) || is_nobodys(found));
         assert!(is_it, "{} got {sent}, which reads as {whole}: {patterns:?}", route.pattern);
     }
 }

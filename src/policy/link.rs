@@ -75,7 +75,7 @@ impl Linker<'_> {
             pattern: name,
             at: self.sources.cite(written.pattern.at).into(),
             upstream: self.upstream(written),
-            strip_prefix: written.strip_prefix.as_ref().map(|prefix| prefix.as_str().into()),
+            strip_prefix: written.strip_prefix.as_ref().map_or(0, |prefix| segments(&prefix.value)),
             timeout: written.timeout,
             mode,
             limit: self.route_limit(written),
@@ -228,6 +228,11 @@ fn without_places(text: &str) -> String {
         out.push_str(part.split_once('}').map_or("", |(_, rest)| rest));
     }
     out
+}
+
+/// The segments of a prefix such as `/api/v1`.
+fn segments(prefix: &str) -> usize {
+    prefix.matches('/').count()
 }
 
 fn condition(wanted: &ClaimMatch, pattern: &Pattern) -> Condition {

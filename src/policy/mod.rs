@@ -94,7 +94,8 @@ impl Policy {
     ///
     /// # Errors
     /// `NoRoute`, or `AmbiguousPath` for an encoded slash that the route does not accept, and for
-    /// escapes such as `%3A` with which another route matches once they are decoded.
+    /// escapes such as `%3A`, or an encoded slash, with which another route matches once they are
+    /// decoded.
     pub fn locate(&self, target: &Target) -> Result<&Arc<Route>, Rejection> {
         let found = self.router.find(target.host(), target.path());
         if let Some(decoded) = target.decoded()
@@ -107,6 +108,12 @@ impl Policy {
         };
         if target.has_encoded_slash() && !route.allow_encoded_slash {
             return Err(Rejection::AmbiguousPath("it has an encoded slash"));
+        }
+        // The backend is said to keep `%2F` within a segment. One that does not must not be led to
+        // what another route guards.
+        let apart = target.apart().and_then(|path| self.router.find(target.host(), &path));
+        if apart.is_some() && apart != found {
+            return Err(Rejection::AmbiguousPath("another route matches it once it is decoded"));
         }
         Ok(route)
     }

@@ -24,7 +24,8 @@ pub struct Route {
     /// `gateway.yaml:7`.
     pub(crate) at: Arc<str>,
     pub(crate) upstream: Arc<Upstream>,
-    pub(crate) strip_prefix: Option<Box<str>>,
+    /// How many segments the backend does not see.
+    pub(crate) strip_prefix: usize,
     pub(crate) timeout: Option<Duration>,
     pub(crate) mode: Mode,
     pub(crate) limit: Option<Arc<Plan>>,
@@ -119,14 +120,13 @@ impl Route {
 
     /// The path that the backend sees.
     pub(crate) fn backend_path<'t>(&self, path: &'t str) -> &'t str {
-        match &self.strip_prefix {
-            // Case-insensitive routes may match another spelling of the same length.
-            Some(prefix) => match path.get(prefix.len()..) {
-                Some("") => "/",
-                Some(rest) => rest,
-                None => path,
-            },
+        // Not by bytes: the prefix may have been asked for in another case, or escaped.
+        let stripped =
+            self.strip_prefix.checked_sub(1).map(|last| path.match_indices('/').nth(last + 1));
+        match stripped {
             None => path,
+            Some(None) => "/",
+            Some(Some((at, _))) => &path[at..],
         }
     }
 }

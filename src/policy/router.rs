@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 
 use crate::config::{Pattern, Segment};
+use crate::target::folded;
 
 /// Finds routes by their index.
 #[derive(Debug, Default)]
@@ -25,7 +26,7 @@ struct Trie {
 #[derive(Debug, Default)]
 struct Node {
     literals: HashMap<Box<str>, usize, RandomState>,
-    /// Literals in lower case, of routes that do not regard ASCII case.
+    /// Folded literals, of routes that do not regard case.
     folded: HashMap<Box<str>, usize, RandomState>,
     param: Option<usize>,
     /// The route whose pattern ends here.
@@ -72,7 +73,7 @@ impl Trie {
                 }
                 Segment::Param(_) => *here.param.get_or_insert(free),
                 Segment::Literal(text) if case_insensitive => {
-                    *here.folded.entry(text.to_ascii_lowercase().into()).or_insert(free)
+                    *here.folded.entry(folded(text).into()).or_insert(free)
                 }
                 Segment::Literal(text) => {
                     *here.literals.entry(text.as_str().into()).or_insert(free)
@@ -110,7 +111,7 @@ impl Node {
         if self.folded.is_empty() {
             return None;
         }
-        self.folded.get(segment.to_ascii_lowercase().as_str()).copied()
+        self.folded.get(folded(segment).as_str()).copied()
     }
 }
 
