@@ -27,9 +27,9 @@ export async function startBackend() {
 
 /**
  * Starts `scopegate serve` with the policy that `write` makes of the two addresses it gets; `files`
- * are put beside it.
+ * are put beside it, and the last `kept` letters of its output.
  */
-export async function startGateway(binary, write, files = {}) {
+export async function startGateway(binary, write, files = {}, kept = 200_000) {
   const [listen, admin] = [await freeAddress(), await freeAddress()];
   const folder = await mkdtemp(join(tmpdir(), 'scopegate-interop-'));
   const file = join(folder, 'gateway.yaml');
@@ -38,7 +38,7 @@ export async function startGateway(binary, write, files = {}) {
   const child = spawn(binary, ['serve', '--config', file], { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (text) => { output = (output + text).slice(-200_000); });
+    stream.setEncoding('utf8').on('data', (text) => { output = (output + text).slice(-kept); });
   }
   const ended = new Promise((done) => child.on('close', done).on('error', done));
   const close = async () => {
