@@ -178,6 +178,16 @@ pub(crate) static CODES: &[Code] = &[
         "/orders/**: { upstream: orders, GET: orders:read }",
     ),
     code(
+        "E019",
+        "an include without routes",
+        "Without the routes of a file, their paths fall to wider routes, which may ask for less. An \
+         empty file looks like one that was cut short while somebody wrote it, and a pattern that \
+         matches nothing like a directory that is not mounted yet. A file that has no routes says \
+         so: `routes: {}`.",
+        "# routes.d/admin.yaml is empty\ninclude: [routes.d/*.yaml]",
+        "# routes.d/admin.yaml: `routes: {}`\ninclude: [routes.d/*.yaml]",
+    ),
+    code(
         "E020",
         "an issuer without audience",
         "Without `audience`, a token that the same issuer made for any other API would be good \

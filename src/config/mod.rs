@@ -11,6 +11,7 @@ pub(crate) mod schema;
 mod claims;
 mod cors;
 mod covering;
+mod include;
 mod introspection;
 mod issuers;
 mod link;

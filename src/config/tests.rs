@@ -551,6 +551,40 @@ fn includes_are_read_in_order() {
 }
 
 #[test]
+fn what_is_included_says_which_routes_it_has() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gateway.yaml");
+    let file = directory.path().join("more.d");
+    let found = |include: &str, own: &str, more: &str| {
+        std::fs::write(&file, more).unwrap();
+        std::fs::write(&path, format!("{HEAD}include: {include}\n{own}")).unwrap();
+        let loaded = load(&path, &Variables::default()).unwrap();
+        let codes: Vec<_> = loaded.problems.0.iter().map(|problem| problem.code).collect();
+        (codes, loaded.problems.render(&loaded.sources, false))
+    };
+    let own = "routes: { /a: { GET: a } }\n";
+    for (include, more, expected) in [
+        ("more.d", "routes: {}", &[][..]),
+        ("more.d", "routes: { /b: { GET: b } }", &[]),
+        ("more.d", "", &["E019"]),
+        ("more.d", "# later", &["E019"]),
+        ("more.d", "{}", &["E019"]),
+        ("more.d", "routes:", &["E006"]),
+        ("more.d", "[]", &["E006"]),
+        ("'*.nothing'", "", &["E019"]),
+        ("[more.d, '*.nothing']", "routes: {}", &["E019"]),
+    ] {
+        assert_eq!(found(include, own, more).0, expected, "{include}: {more}");
+    }
+    assert_eq!(found("more.d", "", "routes: {}").0, ["E007"]);
+    assert_eq!(found("more.d", "routes: {}", "routes: { /b: { GET: b } }").0, [""; 0]);
+    let (_, shown) = found("more.d", own, "# later");
+    assert!(shown.contains("more.d:1") && shown.contains("included here"), "{shown}");
+    assert!(shown.contains("gateway.yaml:4:10"), "{shown}");
+    assert!(shown.contains("for none, write `routes: {}`"), "{shown}");
+}
+
+#[test]
 fn relative_paths_are_relative_to_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("gateway.yaml");
