@@ -5,6 +5,7 @@
 //! are resolved by [`crate::policy::Policy::compile`], the only reader of these types.
 
 pub(crate) mod codes;
+pub(crate) mod hidden;
 pub(crate) mod language;
 pub(crate) mod schema;
 

@@ -36,7 +36,7 @@ fn route(reading: &mut Reading<'_>, entry: &Entry) -> Option<Route> {
     if let Value::Text(_) = &entry.node.value {
         let message = format!("{} is not a mapping", shorten(&entry.key.value));
         let problem = Problem::new("E006", entry.node.at, message).label("a rule needs a key");
-        let rule = shorten(&entry.node.written);
+        let rule = shorten(&entry.node.shown());
         reading
             .note(problem.help(format!("write `{{ allow: {rule} }}`, or a rule for each method")));
         return None;

@@ -95,7 +95,7 @@ fn bare_list(node: &Node, items: &[Node], key: &str, plural: &str, inner: Option
     let message = format!("a list of {plural} must say whether all or any are needed");
     let words: Vec<String> = items
         .iter()
-        .map(|item| match (item.written.as_str(), inner) {
+        .map(|item| match (item.shown().as_str(), inner) {
             ("", _) => "...".to_owned(),
             (text, None) => shorten(text),
             (text, Some(inner)) => format!("{{ {inner}: {} }}", shorten(text)),
@@ -272,7 +272,7 @@ fn half_a_parameter() -> Fault {
 }
 
 fn claim_list(node: &Node, items: &[Node]) -> Problem {
-    let words: Vec<String> = items.iter().map(|item| shorten(&item.written)).collect();
+    let words: Vec<String> = items.iter().map(|item| shorten(&item.shown())).collect();
     Problem::new("E012", node.at, "a list of values must say what it is")
         .label("equal to one of these?")
         .help(format!("write `{{ in: [{}] }}`", words.join(", ")))

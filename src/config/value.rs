@@ -19,8 +19,8 @@ pub(super) fn text(reading: &mut Reading<'_>, node: &Node) -> Option<String> {
             None
         }
         Value::Bool(_) | Value::Number(_) => {
-            let label = format!("write \"{}\"", node.written);
-            let message = format!("expected text, found `{}`", node.written);
+            let label = format!("write \"{}\"", node.shown());
+            let message = format!("expected text, found `{}`", node.shown());
             reading.note(Problem::new("E006", node.at, message).label(label));
             None
         }
