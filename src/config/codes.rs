@@ -385,6 +385,15 @@ pub(crate) static CODES: &[Code] = &[
         "identity_headers: { X-User: \"{sub}\" }",
     ),
     code(
+        "E073",
+        "a field that cannot be kept",
+        "`headers.request.keep` lets fields pass from strangers in which proxies tell backends who \
+         calls; docs/configuration.md lists them. What the gateway writes itself, and what would \
+         change the method or target that was authorised, passes from nobody.",
+        "headers: { request: { keep: X-HTTP-Method-Override } }",
+        "headers: { request: { keep: True-Client-IP } }",
+    ),
+    code(
         "E080",
         "a certificate or its key cannot be used",
         "`cert` is a file with a PEM chain, the server's own certificate first; `key` is the PEM key \

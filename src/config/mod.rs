@@ -8,10 +8,12 @@ pub(crate) mod codes;
 pub(crate) mod hidden;
 pub(crate) mod language;
 pub(crate) mod schema;
+pub(crate) mod told;
 
 mod claims;
 mod cors;
 mod covering;
+mod headers;
 mod include;
 mod introspection;
 mod issuers;

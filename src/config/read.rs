@@ -8,8 +8,8 @@ use super::server::network;
 use super::value::{duration, located, parsed, rate, some};
 use super::yaml::{Node, Value};
 use super::{
-    Config, Located, Problem, Problems, Severity, Sources, Variables, cors, include, issuers, link,
-    overlap, plans, revocation, rules, server, tracing, upstreams,
+    Config, Located, Problem, Problems, Severity, Sources, Variables, cors, headers, include,
+    issuers, link, overlap, plans, revocation, rules, server, tracing, upstreams,
 };
 
 /// A configuration that was read, or why it could not be.
@@ -90,6 +90,7 @@ fn file(reading: &mut Reading<'_>, root: &Node) -> Option<Config> {
     let listen = server::listen(reading, &fields);
     let tls = server::tls(reading, &fields, &listen);
     let trusted = fields.read(reading, "trusted_proxies", |r, node| Some(some(r, node, network)));
+    let identity_headers = upstreams::identity_headers(reading, &fields);
     Some(Config {
         listen,
         tls,
@@ -98,7 +99,8 @@ fn file(reading: &mut Reading<'_>, root: &Node) -> Option<Config> {
         trusted_proxies: trusted.unwrap_or_default(),
         issuers: issuers::issuers(reading, &fields),
         upstreams: upstreams::upstreams(reading, &fields),
-        identity_headers: upstreams::identity_headers(reading, &fields),
+        kept_headers: headers::kept(reading, &fields, &identity_headers),
+        identity_headers,
         keep_authorization: server::flag(reading, &fields, "keep_authorization"),
         plans: fields.read(reading, "plans", plans::plans).unwrap_or_default(),
         default_plan: fields.read(reading, "default_plan", located),

@@ -621,6 +621,36 @@ fn every_key_of_the_language_is_read_and_no_other() {
 }
 
 #[test]
+fn only_what_proxies_tell_can_be_kept() {
+    let kept = |names: &str| format!("{HEAD_TEXT}headers: {{ request: {{ keep: {names} }} }}\n");
+    let names = config(&kept("[True-Client-IP, X-Remote-User]")).kept_headers;
+    assert_eq!(
+        names.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+        ["true-client-ip", "x-remote-user"]
+    );
+    for (name, why) in [
+        ("X-Auth-Subject", "the gateway writes it itself"),
+        ("X-Forwarded-For", "the gateway writes it itself"),
+        ("X.Forwarded.For", "the gateway writes it itself"),
+        ("X-HTTP-Verb", "it would change what was authorised"),
+        ("X-Original-URL", "it would change what was authorised"),
+        ("Client-Cert", "who terminated TLS"),
+        ("Proxy-Authorization", "for the next proxy"),
+        ("True_Client_IP", "another spelling"),
+        ("true.client.ip", "another spelling"),
+        ("True-Client-IPs", "did you mean `true-client-ip`?"),
+        ("Accept", "it is not removed"),
+        ("\"a b\"", "expected a field's name"),
+    ] {
+        assert_eq!(codes(&kept(name)), ["E073"], "{name}");
+        assert!(rendered(&kept(name)).contains(why), "{}", rendered(&kept(name)));
+    }
+    let own = "identity_headers: { Remote-User: \"{sub}\" }\n";
+    assert_eq!(codes(&format!("{}{own}", kept("remote-user"))), ["E073"]);
+    assert_eq!(codes(&kept("[]")), ["E006"]);
+}
+
+#[test]
 fn scripts_of_any_origin_get_no_cookies() {
     let text = format!("{HEAD_TEXT}cors: {{ origins: any, credentials: true }}\n");
     let expected = "\
@@ -729,6 +759,7 @@ upstreams:
     max_requests: 100
     max_pending: 100
 identity_headers: { X-Auth-Subject: "{sub}", X-Auth-Where: "{issuer}/{client}" }
+headers: { request: { keep: [True-Client-IP, x-azure-ref] } }
 keep_authorization: false
 plans:
   free: { rate: 60/min, burst: 20 }

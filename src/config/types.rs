@@ -35,6 +35,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// The headers that tell backends who calls.
     pub identity_headers: Vec<IdentityHeader>,
+    /// Fields that pass from strangers although proxies tell of clients in them. Default none.
+    pub kept_headers: Vec<Located<http::HeaderName>>,
     /// Whether backends see the caller's token. Default false.
     pub keep_authorization: bool,
     /// The rate plans, by name.
