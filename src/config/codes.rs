@@ -563,6 +563,25 @@ pub(crate) static CODES: &[Code] = &[
         "/admin/**: { GET: admin }\n/**: { public: true }",
     ),
     code(
+        "A141",
+        "another case leads to a weaker rule",
+        "`/admin` and `/Admin` are different paths to the gateway but the same to backends that fold \
+         case, as many frameworks do. One is protected, the other falls to a route that asks for \
+         less. `case_insensitive: true` lets a route match in any case; where the backend tells \
+         cases apart, silence the warning in the file.",
+        "/admin/**: { GET: admin }\n/**: { public: true }",
+        "/admin/**: { GET: admin, case_insensitive: true }\n/**: { public: true }",
+    ),
+    code(
+        "A142",
+        "tokens that nobody verified reach a backend",
+        "On a public route no token is looked at, with `public: optional` none of another scheme than \
+         Bearer, and under `mode: report` what would be refused passes. With `keep_authorization` the backend gets the caller's Authorization there too, \
+         forged or not, and one that trusts the gateway takes it for verified.",
+        "/catalog/**: { public: true, keep_authorization: true }",
+        "/catalog/**: { public: true }",
+    ),
+    code(
         "A150",
         "a route that refuses all tokens of an issuer",
         "The route says `introspect: always`, and that issuer has no `introspection`. A token that \

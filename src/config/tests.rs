@@ -486,14 +486,65 @@ fn overlaps_are_ranked_or_refused() {
 
 #[test]
 fn a_slash_that_leads_to_a_weaker_rule_is_a_warning() {
+    let without_case = |routes: &str| {
+        let mut codes = route_codes(routes);
+        codes.retain(|code| *code != "A141");
+        codes
+    };
     let weak = "  /**: { public: true }\n";
-    assert_eq!(route_codes(&format!("  /admin: {{ GET: a }}\n{weak}")), ["A140"]);
-    assert_eq!(route_codes(&format!("  /admin/: {{ GET: a }}\n{weak}")), ["A140"]);
-    assert_eq!(route_codes(&format!("  /admin/**: {{ GET: a }}\n{weak}")), [""; 0]);
-    assert_eq!(route_codes("  /admin: { GET: a }\n  /**: { allow: { token: any } }\n"), ["A140"]);
-    assert_eq!(route_codes("  /admin: { GET: a }\n  /**: { allow: b }\n"), [""; 0]);
+    assert_eq!(without_case(&format!("  /admin: {{ GET: a }}\n{weak}")), ["A140"]);
+    assert_eq!(without_case(&format!("  /admin/: {{ GET: a }}\n{weak}")), ["A140"]);
+    assert_eq!(without_case(&format!("  /admin/**: {{ GET: a }}\n{weak}")), [""; 0]);
+    assert_eq!(without_case("  /admin: { GET: a }\n  /**: { allow: { token: any } }\n"), ["A140"]);
+    assert_eq!(without_case("  /admin: { GET: a }\n  /**: { allow: b }\n"), [""; 0]);
     let both = format!("  /admin: {{ GET: a }}\n  /admin/: {{ GET: a }}\n{weak}");
-    assert_eq!(route_codes(&both), [""; 0]);
+    assert_eq!(without_case(&both), [""; 0]);
+}
+
+#[test]
+fn a_case_that_leads_to_a_weaker_rule_is_a_warning() {
+    let weak = "  /**: { public: true }\n";
+    let warned = |routes: &str| route_codes(routes).iter().filter(|code| **code == "A141").count();
+    for route in [
+        "  /admin/**: { GET: a }\n",
+        "  /ADMIN/**: { GET: a }\n",
+        "  /{x}/admin/**: { GET: a }\n",
+        "  h.test/admin/**: { GET: a }\n",
+        "  /1/b/**: { GET: a }\n",
+        "  /api/**: { public: true, case_insensitive: true }\n  /api/admin/**: { GET: a }\n",
+        "  /api/**: { GET: a, case_insensitive: true }\n  /api/x/**: { PUT: a, allow: a }\n  /Api/y/**: { GET: a }\n",
+    ] {
+        let expected = usize::from(!route.contains("PUT"));
+        assert_eq!(warned(&format!("{route}{weak}")), expected, "{route}");
+    }
+    for route in [
+        "  /admin/**: { GET: a, case_insensitive: true }\n",
+        "  /42/**: { GET: a }\n",
+        "  /\u{e9}/**: { GET: a }\n",
+        "  /%C3%A9/**: { GET: a }\n",
+        "  /{x}/**: { GET: a }\n",
+        "  /admin/**: { public: true }\n",
+        "  /admin/**: { GET: a }\n  /Admin/**: { GET: a }\n",
+    ] {
+        assert_eq!(warned(&format!("{route}{weak}")), 0, "{route}");
+    }
+    let admin = "  /admin/**: { GET: a }\n";
+    assert_eq!(warned(admin), 0, "404 in another case");
+    assert_eq!(warned(&format!("{admin}  /**: {{ allow: b }}\n")), 0);
+    assert_eq!(warned(&format!("{admin}  /**: {{ PUT: {{ token: any }} }}\n")), 0, "405");
+    assert_eq!(warned(&format!("{admin}  /**: {{ allow: {{ token: any }} }}\n")), 1);
+    assert_eq!(warned(&format!("{admin}{weak}  # scopegate: allow A141\n")), 0);
+    let many = format!("{admin}  /b/**: {{ GET: a }}\n  /c/**: {{ GET: a }}\n{weak}");
+    assert_eq!(warned(&many), 1);
+    let shown = rendered(&format!("{HEAD}routes:\n{many}"));
+    for words in [
+        "/Admin/** asks for less than /admin/**",
+        "2 more routes",
+        "`case_insensitive: true`",
+        ":5:3",
+    ] {
+        assert!(shown.contains(words), "{shown}");
+    }
 }
 
 #[test]
