@@ -36,6 +36,7 @@ mod server;
 mod suggest;
 mod tracing;
 mod types;
+mod unverified;
 mod upstream_tls;
 mod upstreams;
 mod value;

@@ -5,11 +5,11 @@ use std::path::Path;
 use super::language::FILE;
 use super::reading::{Fields, Reading};
 use super::server::network;
-use super::value::{duration, located, parsed, rate, some};
+use super::value::{duration, located, located_switch, parsed, rate, some};
 use super::yaml::{Node, Value};
 use super::{
     Config, Located, Problem, Problems, Severity, Sources, Variables, cors, headers, include,
-    issuers, link, overlap, plans, revocation, rules, server, tracing, upstreams,
+    issuers, link, overlap, plans, revocation, rules, server, tracing, unverified, upstreams,
 };
 
 /// A configuration that was read, or why it could not be.
@@ -61,6 +61,7 @@ pub(super) fn finish(reading: &mut Reading<'_>, name: &str, bytes: Vec<u8>) -> L
     let config = root.and_then(|root| file(reading, &root)).map(|mut config| {
         link::check(reading, &config);
         overlap::check(reading, &config);
+        unverified::check(reading, &config);
         config.allowed_warnings = allowed_warnings(&reading.sources);
         config
     });
@@ -101,7 +102,7 @@ fn file(reading: &mut Reading<'_>, root: &Node) -> Option<Config> {
         upstreams: upstreams::upstreams(reading, &fields),
         kept_headers: headers::kept(reading, &fields, &identity_headers),
         identity_headers,
-        keep_authorization: server::flag(reading, &fields, "keep_authorization"),
+        keep_authorization: fields.read(reading, "keep_authorization", located_switch),
         plans: fields.read(reading, "plans", plans::plans).unwrap_or_default(),
         default_plan: fields.read(reading, "default_plan", located),
         plan_from: fields.read(reading, "plan_from", plans::plan_from),

@@ -38,7 +38,7 @@ pub struct Config {
     /// Fields that pass from strangers although proxies tell of clients in them. Default none.
     pub kept_headers: Vec<Located<http::HeaderName>>,
     /// Whether backends see the caller's token. Default false.
-    pub keep_authorization: bool,
+    pub keep_authorization: Option<Located<bool>>,
     /// The rate plans, by name.
     pub plans: Vec<Plan>,
     /// The plan of clients that no other setting gives one.
@@ -396,7 +396,7 @@ pub struct Route {
     /// Lets `%2F` through, kept as it is, within a segment. Default false.
     pub allow_encoded_slash: bool,
     /// Replaces the configuration's setting.
-    pub keep_authorization: Option<bool>,
+    pub keep_authorization: Option<Located<bool>>,
     /// Protocols that a connection may turn to, such as `websocket`, in lower case. Default none.
     pub upgrade: Vec<String>,
     /// Where `introspect: always` is written: every token is asked about, JWTs too.

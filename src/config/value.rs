@@ -73,6 +73,11 @@ pub(super) fn switch(reading: &mut Reading<'_>, node: &Node) -> Option<bool> {
     }
 }
 
+/// `true` or `false`, with its place.
+pub(super) fn located_switch(reading: &mut Reading<'_>, node: &Node) -> Option<Located<bool>> {
+    switch(reading, node).map(|value| Located { value, at: node.at })
+}
+
 /// One of some words.
 pub(super) fn word<T: Copy>(
     reading: &mut Reading<'_>,
