@@ -158,7 +158,8 @@ pub(crate) static CODES: &[Code] = &[
         "E016",
         "a parameter that the pattern does not have",
         "`\"{tenant}\"` as a claim's value stands for the segment of the path that the pattern \
-         calls `{tenant}`.",
+         calls `{tenant}`, and only as the whole value: in a condition, a scope, a role or a group it \
+         would be compared letter by letter, so it is refused there.",
         "/invoices/**: { allow: { claim: { tenant: \"{tenant}\" } } }",
         "/tenants/{tenant}/invoices/**: { allow: { claim: { tenant: \"{tenant}\" } } }",
     ),
