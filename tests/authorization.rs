@@ -199,6 +199,37 @@ async fn a_source_network_is_a_condition() {
     assert_eq!(verdict(&spoofed.send().await), refused(403, "source_refused"));
 }
 
+/// RFC 4291 §2.5.5.2: a mapped network that never matched would open what `not` closes.
+#[tokio::test]
+async fn a_network_of_mapped_addresses_is_one_of_ipv4() {
+    let yaml = format!(
+        "trusted_proxies: ['::ffff:127.0.0.0/104']\n{FULL}routes:
+  /in: {{ GET: {{ source: '::ffff:192.0.2.0/120' }} }}
+  /one: {{ GET: {{ source: '::ffff:192.0.2.7' }} }}
+  /out: {{ GET: {{ not: {{ source: '::ffff:192.0.2.0/120' }} }} }}
+  /six: {{ GET: {{ source: '::/0' }} }}"
+    );
+    let t = Harness::start(&yaml).await;
+    let token = t.token().sign();
+    for (address, opened) in [
+        ("192.0.2.7", &["/in", "/one"][..]),
+        ("::ffff:192.0.2.7", &["/in", "/one"]),
+        ("192.0.2.8", &["/in"]),
+        ("198.51.100.1", &["/out"]),
+        ("2001:db8::1", &["/out", "/six"]),
+    ] {
+        for path in ["/in", "/one", "/out", "/six"] {
+            let call = t.get(path).bearer(&token).header("x-forwarded-for", address);
+            let expected = if opened.contains(&path) { 200 } else { 403 };
+            assert_eq!(call.send().await.status(), expected, "{address}: {path}");
+        }
+    }
+    assert_eq!(t.backend.seen().len(), 8);
+    for (path, refused) in [("/in", 2.0), ("/one", 3.0), ("/out", 3.0), ("/six", 4.0)] {
+        assert_eq!(t.denials(path, "source_refused").await, refused, "{path}");
+    }
+}
+
 /// AZ-12, AZ-13 (RFC 9470).
 #[tokio::test]
 async fn a_weak_or_old_authentication_is_asked_to_step_up() {

@@ -2,6 +2,7 @@
 
 mod broken;
 mod check;
+mod concealed;
 mod online;
 mod schema;
 mod serving;

@@ -271,6 +271,42 @@ routes: { /r: { public: true }, /new: { public: true } }",
     assert_eq!(t.metric("scopegate_config_last_reload_successful", &[]).await, 1.0);
 }
 
+/// A file of routes that is cut short or swapped while it is read must not leave its paths to a
+/// wider route that asks for less.
+#[tokio::test]
+async fn an_include_that_became_empty_opens_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("admin.yaml");
+    std::fs::write(&file, "routes: { /admin/**: { allow: { role: admin } } }").unwrap();
+    let included = folder.path().join("*.yaml");
+    let yaml = format!(
+        "include: {:?}\nroutes: {{ /**: {{ allow: {{ token: any }} }} }}",
+        included.display().to_string()
+    );
+    let t = Harness::start(&yaml).await;
+    let token = t.token().sign();
+    let mut changes =
+        ["", "# nothing yet\n", "---\n", "routes:\n", "{}", "routes: ~"].map(Some).to_vec();
+    changes.push(None);
+    for (count, text) in changes.into_iter().enumerate() {
+        match text {
+            Some(text) => std::fs::write(&file, text).unwrap(),
+            None => std::fs::remove_file(&file).unwrap(),
+        }
+        let refused = t.server.reload().await.expect_err("nothing is included");
+        assert!(refused.problems.contains("scopegate help E0"), "{}", refused.problems);
+        assert_eq!(t.get("/admin/x").bearer(&token).send().await.status(), 403, "{text:?}");
+        let rejected = t.metric("scopegate_config_reloads_total", &[("result", "rejected")]).await;
+        assert_eq!(rejected, (count + 1) as f64);
+    }
+    t.backend.saw_nothing();
+    assert_eq!(t.denials("/admin/**", "missing_role").await, 7.0);
+
+    std::fs::write(&file, "routes: {}").unwrap();
+    t.server.reload().await.expect("it says that it has none");
+    assert_eq!(t.get("/admin/x").bearer(&token).send().await.status(), 200);
+}
+
 /// A request goes on by the policy that it began with, and leaves no series of a route that is
 /// gone behind.
 #[tokio::test]

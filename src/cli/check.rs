@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::{Exit, Format, Global};
 use crate::clock::Clock;
+use crate::config::hidden::prose;
 use crate::config::{Loaded, Variables, load, load_text};
 
 #[derive(Debug, clap::Args)]
@@ -129,7 +130,7 @@ pub(super) fn answer(text: &str) {
 
 /// Writes an error and the way out to standard error.
 pub(super) fn complain(error: &str, help: &str) {
-    let text = format!("error: {error}\nhelp: {help}\n");
+    let text = prose(&format!("error: {error}\nhelp: {help}\n"));
     drop(std::io::stderr().lock().write_all(text.as_bytes()));
 }
 

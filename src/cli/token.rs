@@ -6,6 +6,7 @@ mod mint;
 use std::io::Write;
 
 use super::{Exit, Global};
+use crate::config::hidden::prose;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -41,6 +42,6 @@ fn say(text: &str) {
 
 /// Says on standard error why it ends.
 fn fail(exit: Exit, sentence: &str) -> Exit {
-    drop(writeln!(std::io::stderr(), "error: {sentence}"));
+    drop(writeln!(std::io::stderr(), "error: {}", prose(sentence)));
     exit
 }

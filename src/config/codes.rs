@@ -158,7 +158,8 @@ pub(crate) static CODES: &[Code] = &[
         "E016",
         "a parameter that the pattern does not have",
         "`\"{tenant}\"` as a claim's value stands for the segment of the path that the pattern \
-         calls `{tenant}`.",
+         calls `{tenant}`, and only as the whole value: in a condition, a scope, a role or a group it \
+         would be compared letter by letter, so it is refused there.",
         "/invoices/**: { allow: { claim: { tenant: \"{tenant}\" } } }",
         "/tenants/{tenant}/invoices/**: { allow: { claim: { tenant: \"{tenant}\" } } }",
     ),
@@ -176,6 +177,16 @@ pub(crate) static CODES: &[Code] = &[
         "With one upstream, routes need not name it. With several, each does.",
         "/orders/**: { GET: orders:read }",
         "/orders/**: { upstream: orders, GET: orders:read }",
+    ),
+    code(
+        "E019",
+        "an include without routes",
+        "Without the routes of a file, their paths fall to wider routes, which may ask for less. An \
+         empty file looks like one that was cut short while somebody wrote it, and a pattern that \
+         matches nothing like a directory that is not mounted yet. A file that has no routes says \
+         so: `routes: {}`.",
+        "# routes.d/admin.yaml is empty\ninclude: [routes.d/*.yaml]",
+        "# routes.d/admin.yaml: `routes: {}`\ninclude: [routes.d/*.yaml]",
     ),
     code(
         "E020",
@@ -375,6 +386,15 @@ pub(crate) static CODES: &[Code] = &[
         "identity_headers: { X-User: \"{sub}\" }",
     ),
     code(
+        "E073",
+        "a field that cannot be kept",
+        "`headers.request.keep` lets fields pass from strangers in which proxies tell backends who \
+         calls; docs/configuration.md lists them. What the gateway writes itself, and what would \
+         change the method or target that was authorised, passes from nobody.",
+        "headers: { request: { keep: X-HTTP-Method-Override } }",
+        "headers: { request: { keep: True-Client-IP } }",
+    ),
+    code(
         "E080",
         "a certificate or its key cannot be used",
         "`cert` is a file with a PEM chain, the server's own certificate first; `key` is the PEM key \
@@ -542,6 +562,25 @@ pub(crate) static CODES: &[Code] = &[
          One is protected, the other falls to a wildcard that asks for less.",
         "/admin: { GET: admin }\n/**: { public: true }",
         "/admin/**: { GET: admin }\n/**: { public: true }",
+    ),
+    code(
+        "A141",
+        "another case leads to a weaker rule",
+        "`/admin` and `/Admin` are different paths to the gateway but the same to backends that fold \
+         case, as many frameworks do. One is protected, the other falls to a route that asks for \
+         less. `case_insensitive: true` lets a route match in any case; where the backend tells \
+         cases apart, silence the warning in the file.",
+        "/admin/**: { GET: admin }\n/**: { public: true }",
+        "/admin/**: { GET: admin, case_insensitive: true }\n/**: { public: true }",
+    ),
+    code(
+        "A142",
+        "tokens that nobody verified reach a backend",
+        "On a public route no token is looked at, with `public: optional` none of another scheme than \
+         Bearer, and under `mode: report` what would be refused passes. With `keep_authorization` the backend gets the caller's Authorization there too, \
+         forged or not, and one that trusts the gateway takes it for verified.",
+        "/catalog/**: { public: true, keep_authorization: true }",
+        "/catalog/**: { public: true }",
     ),
     code(
         "A150",

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Config, Pattern, Route, Segment};
+use crate::target::folded;
 
 /// The routes of a configuration, by host and segment.
 #[derive(Default)]
@@ -13,6 +14,8 @@ pub(super) struct Covering<'c> {
 #[derive(Default)]
 struct Node<'c> {
     literals: HashMap<&'c str, Node<'c>>,
+    /// Folded literals, of routes that do not regard case.
+    folded: HashMap<String, Node<'c>>,
     param: Option<Box<Node<'c>>>,
     /// The route whose pattern ends here.
     exact: Option<&'c Route>,
@@ -47,6 +50,9 @@ impl<'c> Node<'c> {
             [Segment::Param(_), next @ ..] => {
                 self.param.get_or_insert_default().add(next, route);
             }
+            [Segment::Literal(text), next @ ..] if route.case_insensitive => {
+                self.folded.entry(folded(text)).or_default().add(next, route);
+            }
             [Segment::Literal(text), next @ ..] => {
                 self.literals.entry(text).or_default().add(next, route);
             }
@@ -61,10 +67,16 @@ impl<'c> Node<'c> {
             [Segment::Param(_), next @ ..] => param(next),
             [Segment::Literal(text), next @ ..] => {
                 let literal = self.literals.get(text.as_str()).and_then(|node| node.find(next));
-                literal.or_else(|| if text.is_empty() { None } else { param(next) })
+                literal
+                    .or_else(|| self.folded(text)?.find(next))
+                    .or_else(|| if text.is_empty() { None } else { param(next) })
             }
         };
         found.or(self.rest)
+    }
+
+    fn folded(&self, text: &str) -> Option<&Node<'c>> {
+        if self.folded.is_empty() { None } else { self.folded.get(&folded(text)) }
     }
 }
 
@@ -93,6 +105,22 @@ mod tests {
             ("h.example/a/b", "h.example/a/{id}"),
             ("h.example/a/b/c", "/a/b/**"),
         ] {
+            let found = covering.most_specific(&parse_pattern(asked).ok().unwrap());
+            assert_eq!(found.map(|route| route.pattern.text.as_str()), Some(expected), "{asked}");
+        }
+    }
+
+    #[test]
+    fn routes_that_fold_case_match_in_any() {
+        let text = "upstream: http://127.0.0.1:1\nroutes:
+  /**: { public: true }
+  /a/**: { public: true, case_insensitive: true }
+  /a/B: { public: true }\n";
+        let config = load_text("t.yaml", text, &Variables::default()).config.unwrap();
+        let covering = Covering::of(&config);
+        for (asked, expected) in
+            [("/A", "/a/**"), ("/a/b", "/a/**"), ("/a/B", "/a/B"), ("/A/B", "/a/**"), ("/b", "/**")]
+        {
             let found = covering.most_specific(&parse_pattern(asked).ok().unwrap());
             assert_eq!(found.map(|route| route.pattern.text.as_str()), Some(expected), "{asked}");
         }

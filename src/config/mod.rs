@@ -5,12 +5,16 @@
 //! are resolved by [`crate::policy::Policy::compile`], the only reader of these types.
 
 pub(crate) mod codes;
+pub(crate) mod hidden;
 pub(crate) mod language;
 pub(crate) mod schema;
+pub(crate) mod told;
 
 mod claims;
 mod cors;
 mod covering;
+mod headers;
+mod include;
 mod introspection;
 mod issuers;
 mod link;
@@ -32,6 +36,7 @@ mod server;
 mod suggest;
 mod tracing;
 mod types;
+mod unverified;
 mod upstream_tls;
 mod upstreams;
 mod value;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::Uri;
 use http::uri::Authority;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use rustls_pki_types::ServerName;
 
 use super::reading::Fault;
@@ -26,13 +26,14 @@ pub(super) fn parse_address(text: &str) -> Result<SocketAddr, Fault> {
 /// comes from it (RFC 1122 §3.2.1.3), and what fields of requests say of it is not believed.
 pub const UNIX_PEER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// `10.0.0.0/8`, one address, or `unix` for the peers of unix sockets.
+/// `10.0.0.0/8`, one address, or `unix` for the peers of unix sockets. IPv4-mapped networks are
+/// read as IPv4, as the addresses are that they are compared with (RFC 4291 §2.5.5.2).
 pub(super) fn parse_network(text: &str) -> Result<IpNet, Fault> {
     if text == "unix" {
         return Ok(IpNet::from(UNIX_PEER));
     }
     if let Ok(address) = text.parse::<IpAddr>() {
-        return Ok(IpNet::from(address));
+        return one_address(address.to_canonical());
     }
     let network: IpNet = text.parse().map_err(|_| {
         Fault::new("E008", "is not a network", "expected `10.0.0.0/8`, `2001:db8::/32`, an address")
@@ -41,8 +42,40 @@ pub(super) fn parse_network(text: &str) -> Result<IpNet, Fault> {
         let label = format!("did you mean `{}`?", network.trunc());
         return Err(Fault::new("E008", "has bits behind its mask", label));
     }
+    canonical(network)
+}
+
+fn one_address(address: IpAddr) -> Result<IpNet, Fault> {
+    if address.is_unspecified() {
+        let fault = Fault::new("E008", "is nobody's address", "expected a network, or an address");
+        return Err(fault.help(
+            "`0.0.0.0/0` is all of IPv4, `::/0` all of IPv6, `unix` the peers of unix sockets",
+        ));
+    }
+    Ok(IpNet::from(address))
+}
+
+/// A network in the family of the addresses that it is compared with. `::/0` is all of IPv6 and
+/// nothing else, as everywhere. Of another network that holds the mapped addresses among others
+/// nobody can say whether it was meant to hold IPv4, and under `not` either reading can open.
+fn canonical(network: IpNet) -> Result<IpNet, Fault> {
+    let IpNet::V6(six) = network else { return Ok(network) };
+    if let Some(four) = six.addr().to_ipv4_mapped()
+        && let Some(bits) = six.prefix_len().checked_sub(MAPPED_BITS)
+        && let Ok(four) = Ipv4Net::new(four, bits)
+    {
+        return Ok(IpNet::V4(four));
+    }
+    if six.prefix_len() > 0 && six.contains(&Ipv4Addr::UNSPECIFIED.to_ipv6_mapped()) {
+        let label = "addresses in `::ffff:0:0/96` are taken as IPv4";
+        let fault = Fault::new("E008", "is neither IPv4 nor IPv6 alone", label);
+        return Err(fault.help("write the network of IPv4, such as `10.0.0.0/8`, and that of IPv6"));
+    }
     Ok(network)
 }
+
+/// What stands before the bits of IPv4 in a mapped address.
+const MAPPED_BITS: u8 = 96;
 
 /// An absolute URL of a server, without user, query or fragment.
 pub(super) fn parse_url(text: &str) -> Result<Uri, Fault> {
@@ -128,6 +161,7 @@ pub(super) fn parse_public_url(text: &str) -> Result<String, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn addresses_have_ports() {
@@ -144,6 +178,42 @@ mod tests {
         assert!(parse_network("unix").unwrap().contains(&UNIX_PEER));
         assert_eq!(parse_network("10.1.0.0/8").unwrap_err().label, "did you mean `10.0.0.0/8`?");
         assert!(parse_network("10.0.0.0/33").is_err());
+    }
+
+    #[test]
+    fn mapped_networks_are_ipv4() {
+        let shown = |text: &str| parse_network(text).map(|network| network.to_string());
+        for (text, expected) in [
+            ("::ffff:192.0.2.0/120", "192.0.2.0/24"),
+            ("::ffff:c000:200/120", "192.0.2.0/24"),
+            ("::ffff:192.0.2.1", "192.0.2.1/32"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::/0", "::/0"),
+            ("2000::/3", "2000::/3"),
+            ("::1", "::1/128"),
+            ("64:ff9b::/96", "64:ff9b::/96"),
+        ] {
+            assert_eq!(shown(text), Ok(expected.to_owned()), "{text}");
+        }
+        for text in ["::/1", "::/80", "::ffff:0:0/95", "::fffe:0:0/95", "::ffff:192.0.2.1/120"] {
+            assert_eq!(parse_network(text).unwrap_err().code, "E008", "{text}");
+        }
+        for text in ["0.0.0.0", "::", "::ffff:0.0.0.0"] {
+            assert_eq!(parse_network(text).unwrap_err().what, "is nobody's address", "{text}");
+        }
+    }
+
+    proptest! {
+        /// Whatever network is accepted, an address and its mapped form are in it or are not.
+        #[test]
+        fn an_address_is_in_a_network_however_it_is_written(bits in any::<u32>(), prefix in 0u8..=32) {
+            let address = Ipv4Addr::from(bits);
+            let four = Ipv4Net::new(address, prefix).unwrap().trunc();
+            let mapped = format!("{}/{}", four.addr().to_ipv6_mapped(), prefix + MAPPED_BITS);
+            let read = parse_network(&mapped).unwrap();
+            prop_assert_eq!(read, IpNet::V4(four));
+            prop_assert!(read.contains(&IpAddr::V6(address.to_ipv6_mapped()).to_canonical()));
+        }
     }
 
     #[test]

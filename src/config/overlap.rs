@@ -10,13 +10,17 @@ use http::Method;
 
 use super::covering::Covering;
 use super::reading::Reading;
-use super::{Config, Pattern, Problem, Public, Route, Rule, RuleKind, Says, Segment, TokenKind};
+use super::{
+    Config, Pattern, Place, Problem, Public, Route, Rule, RuleKind, Says, Segment, TokenKind,
+};
 
-/// Checks that the order is total, and that no trailing slash leads to a weaker rule.
+/// Checks that the order is total, and that no trailing slash or other case leads to a weaker rule.
 pub(super) fn check(reading: &mut Reading<'_>, config: &Config) {
     check_same(reading, config);
     check_case(reading, config);
-    check_slashes(reading, config);
+    let covering = Covering::of(config);
+    check_slashes(reading, config, &covering);
+    check_spellings(reading, config, &covering);
 }
 
 /// Two patterns that differ in the names of parameters alone.
@@ -132,8 +136,7 @@ fn clash(a: &Pattern, b: &Pattern) -> bool {
 
 /// Warns where `/x` is protected and `/x/` falls to a route that asks for less, or the reverse:
 /// many backends answer both alike.
-fn check_slashes(reading: &mut Reading<'_>, config: &Config) {
-    let covering = Covering::of(config);
+fn check_slashes(reading: &mut Reading<'_>, config: &Config, covering: &Covering<'_>) {
     for route in &config.routes {
         let Some(sibling) = sibling(&route.pattern) else { continue };
         let Some(other) = covering.most_specific(&sibling) else { continue };
@@ -171,6 +174,92 @@ fn sibling(pattern: &Pattern) -> Option<Pattern> {
         }
     }
     Some(sibling)
+}
+
+/// Warns where a path is protected as it is written, and falls to a route that asks for less in
+/// another case: many backends answer both alike. One warning for each weaker route, since it may be
+/// the weaker one of thousands.
+fn check_spellings(reading: &mut Reading<'_>, config: &Config, covering: &Covering<'_>) {
+    let mut weaker: Vec<(&Route, &Route, Pattern, usize)> = Vec::new();
+    let mut known: HashMap<Place, usize> = HashMap::new();
+    for route in config.routes.iter().filter(|route| !route.case_insensitive) {
+        let found = in_other_cases(&route.pattern).find_map(|spelling| {
+            let other = covering.most_specific(&spelling)?;
+            is_weaker(config, other, route).then_some((other, spelling))
+        });
+        let Some((other, spelling)) = found else { continue };
+        match known.get(&other.pattern.at) {
+            Some(index) => weaker[*index].3 += 1,
+            None => {
+                known.insert(other.pattern.at, weaker.len());
+                weaker.push((other, route, spelling, 0));
+            }
+        }
+    }
+    for (other, route, spelling, more) in weaker {
+        let (text, at) = (&route.pattern.text, route.pattern.at);
+        let label = match more {
+            0 => "many backends take both for the same".to_owned(),
+            _ => format!("many backends take both for the same; so it is with {more} more routes"),
+        };
+        reading.note(
+            Problem::new("A141", at, format!("{} asks for less than {text}", spelling.text))
+                .label(label)
+                .also(other.pattern.at, "it is matched here")
+                .help("if the backend folds case, write `case_insensitive: true` in the route"),
+        );
+    }
+}
+
+/// The pattern with one of its literals in another case, each in turn, and with all of them.
+fn in_other_cases(pattern: &Pattern) -> impl Iterator<Item = Pattern> {
+    let cased = |(index, segment): (usize, &Segment)| match segment {
+        Segment::Literal(text) => first_letter(text).map(|_| index),
+        Segment::Param(_) | Segment::Rest => None,
+    };
+    let cased: Vec<usize> = pattern.segments.iter().enumerate().filter_map(cased).collect();
+    let all = (cased.len() > 1).then(|| cased.clone());
+    let each = cased.into_iter().map(|index| vec![index]);
+    each.chain(all).map(|indexes| in_other_case(pattern, &indexes))
+}
+
+fn in_other_case(pattern: &Pattern, indexes: &[usize]) -> Pattern {
+    let mut other = pattern.clone();
+    for index in indexes {
+        if let Some(Segment::Literal(text)) = other.segments.get_mut(*index) {
+            *text = in_other_spelling(text);
+        }
+    }
+    let path = other.segments.iter().fold(String::new(), |path, segment| {
+        path + "/"
+            + &match segment {
+                Segment::Literal(text) => text.clone(),
+                Segment::Param(name) => format!("{{{name}}}"),
+                Segment::Rest => "**".to_owned(),
+            }
+    });
+    other.text = other.host.clone().unwrap_or_default() + &path;
+    other
+}
+
+/// The text with its first letter in the other case.
+fn in_other_spelling(text: &str) -> String {
+    let first = first_letter(text);
+    text.char_indices()
+        .map(|(at, c)| match c {
+            _ if Some(at) != first => c,
+            _ if c.is_ascii_lowercase() => c.to_ascii_uppercase(),
+            _ => c.to_ascii_lowercase(),
+        })
+        .collect()
+}
+
+/// Where the first letter of ASCII is, but for those of escapes, which have one case.
+fn first_letter(text: &str) -> Option<usize> {
+    let escape = |at: usize| text.get(at.saturating_sub(2)..at).is_some_and(|b| b.contains('%'));
+    text.bytes()
+        .enumerate()
+        .find_map(|(at, byte)| (byte.is_ascii_alphabetic() && !escape(at)).then_some(at))
 }
 
 /// How much a route asks of a caller.

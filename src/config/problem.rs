@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::hidden::prose;
+
 /// The texts of the files that a configuration was read from.
 #[derive(Clone, Debug, Default)]
 pub struct Sources(pub(super) Vec<Source>);
@@ -23,7 +25,7 @@ impl Sources {
         }
     }
 
-    /// What is written at a place, as it is in the file.
+    /// What is written at a place, as it is in the file but for secrets.
     #[must_use]
     pub fn text(&self, place: Place) -> &str {
         let text = self.0.get(place.file).map_or("", |source| &source.text);
@@ -108,15 +110,16 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with code `code` (`E…` an error, `A…` a warning) at `at`.
+    /// A problem with code `code` (`E…` an error, `A…` a warning) at `at`. Whatever it is told to
+    /// say, it hides the secrets in URLs.
     #[must_use]
-    pub fn new(code: &'static str, at: Place, message: impl Into<String>) -> Self {
+    pub fn new(code: &'static str, at: Place, message: impl AsRef<str>) -> Self {
         let severity = if code.starts_with('A') { Severity::Warning } else { Severity::Error };
         Self {
             code,
             severity,
             at: Some(at),
-            message: message.into(),
+            message: prose(message.as_ref()),
             label: String::new(),
             also: Vec::new(),
             help: None,
@@ -125,22 +128,22 @@ impl Problem {
 
     /// Says what is under the caret.
     #[must_use]
-    pub fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = label.into();
+    pub fn label(mut self, label: impl AsRef<str>) -> Self {
+        self.label = prose(label.as_ref());
         self
     }
 
     /// Says the way out.
     #[must_use]
-    pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+    pub fn help(mut self, help: impl AsRef<str>) -> Self {
+        self.help = Some(prose(help.as_ref()));
         self
     }
 
     /// Points at another place.
     #[must_use]
-    pub fn also(mut self, at: Place, label: impl Into<String>) -> Self {
-        self.also.push((at, label.into()));
+    pub fn also(mut self, at: Place, label: impl AsRef<str>) -> Self {
+        self.also.push((at, prose(label.as_ref())));
         self
     }
 }

@@ -1,15 +1,15 @@
 //! Reading a whole configuration: the file, what it includes, and the checks that need all of it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::language::{FILE, INCLUDED};
+use super::language::FILE;
 use super::reading::{Fields, Reading};
 use super::server::network;
-use super::value::{duration, located, parsed, rate, some, text};
+use super::value::{duration, located, located_switch, parsed, rate, some};
 use super::yaml::{Node, Value};
 use super::{
-    Config, Located, Problem, Problems, Route, Severity, Sources, Variables, cors, issuers, link,
-    overlap, plans, revocation, routes, rules, server, tracing, upstreams,
+    Config, Located, Problem, Problems, Severity, Sources, Variables, cors, headers, include,
+    issuers, link, overlap, plans, revocation, rules, server, tracing, unverified, upstreams,
 };
 
 /// A configuration that was read, or why it could not be.
@@ -61,6 +61,7 @@ pub(super) fn finish(reading: &mut Reading<'_>, name: &str, bytes: Vec<u8>) -> L
     let config = root.and_then(|root| file(reading, &root)).map(|mut config| {
         link::check(reading, &config);
         overlap::check(reading, &config);
+        unverified::check(reading, &config);
         config.allowed_warnings = allowed_warnings(&reading.sources);
         config
     });
@@ -90,6 +91,7 @@ fn file(reading: &mut Reading<'_>, root: &Node) -> Option<Config> {
     let listen = server::listen(reading, &fields);
     let tls = server::tls(reading, &fields, &listen);
     let trusted = fields.read(reading, "trusted_proxies", |r, node| Some(some(r, node, network)));
+    let identity_headers = upstreams::identity_headers(reading, &fields);
     Some(Config {
         listen,
         tls,
@@ -98,8 +100,9 @@ fn file(reading: &mut Reading<'_>, root: &Node) -> Option<Config> {
         trusted_proxies: trusted.unwrap_or_default(),
         issuers: issuers::issuers(reading, &fields),
         upstreams: upstreams::upstreams(reading, &fields),
-        identity_headers: upstreams::identity_headers(reading, &fields),
-        keep_authorization: server::flag(reading, &fields, "keep_authorization"),
+        kept_headers: headers::kept(reading, &fields, &identity_headers),
+        identity_headers,
+        keep_authorization: fields.read(reading, "keep_authorization", located_switch),
         plans: fields.read(reading, "plans", plans::plans).unwrap_or_default(),
         default_plan: fields.read(reading, "default_plan", located),
         plan_from: fields.read(reading, "plan_from", plans::plan_from),
@@ -111,7 +114,7 @@ fn file(reading: &mut Reading<'_>, root: &Node) -> Option<Config> {
         mode: fields.read(reading, "mode", server::mode).unwrap_or_default(),
         rules: fields.read(reading, "rules", rules::named).unwrap_or_default(),
         revocation: fields.read(reading, "revocation", revocation::revocation),
-        routes: all_routes(reading, root, &fields),
+        routes: include::all_routes(reading, root, &fields),
         logs: fields.read(reading, "logs", server::logs).unwrap_or_default(),
         errors: fields.read(reading, "errors", server::errors).unwrap_or_default(),
         tracing: tracing::tracing(reading, &fields, root.at),
@@ -126,97 +129,6 @@ fn file(reading: &mut Reading<'_>, root: &Node) -> Option<Config> {
 fn public_url(reading: &mut Reading<'_>, node: &Node) -> Option<Located<String>> {
     let value = parsed(reading, node, "a URL", super::network::parse_public_url)?;
     Some(Located { value, at: node.at })
-}
-
-/// The routes of the file and of what it includes.
-fn all_routes(reading: &mut Reading<'_>, root: &Node, fields: &Fields<'_>) -> Vec<Route> {
-    let own = fields.find(reading, "routes");
-    let mut all = own.map_or_else(Vec::new, |node| routes::routes(reading, node));
-    if let Some(node) = fields.find(reading, "include") {
-        for file in some(reading, node, included_files).into_iter().flatten() {
-            all.extend(included_routes(reading, &file, node));
-        }
-    }
-    let written = fields.key_at("routes").is_some() || fields.key_at("include").is_some();
-    if !written || own.is_some_and(|node| matches!(&node.value, Value::Map(e) if e.is_empty())) {
-        let at = own.map_or(root.at, |node| node.at);
-        reading.note(
-            Problem::new("E007", at, "there are no routes")
-                .label("every request would be answered with 404")
-                .help("such as `routes: { /**: { allow: { token: any } } }`"),
-        );
-    }
-    all
-}
-
-fn included_routes(reading: &mut Reading<'_>, path: &Path, include: &Node) -> Vec<Route> {
-    let name = path.display().to_string();
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            let message = format!("{name} cannot be read");
-            let problem = Problem::new("E009", include.at, message);
-            reading.note(problem.label(error.kind().to_string()));
-            return Vec::new();
-        }
-    };
-    let Some(root) = reading.parse(&name, bytes) else { return Vec::new() };
-    if matches!(root.value, Value::Null) {
-        return Vec::new();
-    }
-    let Some(fields) = Fields::open(reading, &root, &INCLUDED, " in an included file") else {
-        return Vec::new();
-    };
-    let node = fields.find(reading, "routes");
-    node.map_or_else(Vec::new, |node| routes::routes(reading, node))
-}
-
-/// The files that one item of `include:` names, in the order of their names.
-fn included_files(reading: &mut Reading<'_>, node: &Node) -> Option<Vec<PathBuf>> {
-    let written = text(reading, node)?;
-    let path = reading.base.join(written);
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let directory = path.parent().unwrap_or(Path::new(""));
-    if directory.to_string_lossy().contains('*') {
-        let problem = Problem::new("E009", node.at, "`*` can stand in a file's name only");
-        reading.note(problem.label("write the directory out"));
-        return None;
-    }
-    if !name.contains('*') {
-        return Some(vec![path]);
-    }
-    let listed = if directory == Path::new("") { Path::new(".") } else { directory };
-    let entries = match std::fs::read_dir(listed) {
-        Ok(entries) => entries,
-        Err(error) => {
-            let message = format!("{} cannot be read", listed.display());
-            let problem = Problem::new("E009", node.at, message);
-            reading.note(problem.label(error.kind().to_string()));
-            return None;
-        }
-    };
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let mut files: Vec<PathBuf> =
-        names.filter(|found| glob(name, found)).map(|found| directory.join(found)).collect();
-    files.sort();
-    Some(files)
-}
-
-/// Whether `*` in a pattern can be replaced so that it becomes `name`. Hidden files are matched by
-/// patterns that begin with a dot only.
-fn glob(pattern: &str, name: &str) -> bool {
-    if name.starts_with('.') && !pattern.starts_with('.') {
-        return false;
-    }
-    let Some((head, tail)) = pattern.split_once('*') else { return pattern == name };
-    let Some(mut rest) = name.strip_prefix(head) else { return false };
-    let parts: Vec<&str> = tail.split('*').collect();
-    let Some((last, middle)) = parts.split_last() else { return true };
-    for part in middle {
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    rest.ends_with(last)
 }
 
 /// The ids in comments such as `# scopegate: allow A101, A120`.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::hidden;
 use super::language::{Key, Section};
 use super::problem::Source;
 use super::suggest::nearest;
@@ -87,7 +88,9 @@ impl<'a> Reading<'a> {
             self.problems.push(problem.label("more than 8 MiB"));
             return None;
         }
-        yaml::parse(file, text, self.variables, &mut self.problems)
+        let root = yaml::parse(file, text, self.variables, &mut self.problems);
+        hidden::conceal(&mut self.sources.0[file].text);
+        root
     }
 
     /// Notes a problem.
@@ -109,7 +112,7 @@ impl<'a> Reading<'a> {
 
     /// Notes that a text does not read as what is needed.
     pub(super) fn fault(&mut self, node: &Node, fault: Fault) {
-        let message = format!("`{}` {}", shorten(&node.written), fault.what);
+        let message = format!("`{}` {}", shorten(&node.shown()), fault.what);
         let label = match node.expanded {
             true => "after its variables are expanded".to_owned(),
             false => fault.label,
@@ -122,10 +125,7 @@ impl<'a> Reading<'a> {
     /// Makes what is written at `at` unreadable in all that will be shown of the file.
     pub(super) fn conceal(&mut self, at: Place) {
         let Some(source) = self.sources.0.get_mut(at.file) else { return };
-        let Some(text) = source.text.get(at.start..at.end) else { return };
-        let hidden: String =
-            text.bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect();
-        source.text.replace_range(at.start..at.end, &hidden);
+        hidden::star(&mut source.text, at.start..at.end);
     }
 
     /// The text of a file within `at`, as it is written.
@@ -138,15 +138,17 @@ impl<'a> Reading<'a> {
 fn describe(node: &Node) -> String {
     match &node.value {
         Value::Null => "nothing".to_owned(),
-        Value::Bool(_) | Value::Number(_) => format!("`{}`", shorten(&node.written)),
-        Value::Text(_) | Value::Unset => format!("the text `{}`", shorten(&node.written)),
+        Value::Bool(_) | Value::Number(_) => format!("`{}`", shorten(&node.shown())),
+        Value::Text(_) | Value::Unset => format!("the text `{}`", shorten(&node.shown())),
         Value::List(_) => "a list".to_owned(),
         Value::Map(_) => "a mapping".to_owned(),
     }
 }
 
-/// At most sixty characters, on one line.
+/// At most sixty characters, on one line, without secrets: of what is cut off in the middle nobody
+/// could tell any more that it is one.
 pub(super) fn shorten(text: &str) -> String {
+    let text = hidden::value(text);
     let line = text.lines().next().unwrap_or_default();
     match line.char_indices().nth(MAX_QUOTE) {
         Some((end, _)) => format!("{}...", &line[..end]),

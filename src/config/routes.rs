@@ -10,7 +10,7 @@ use super::reading::{Fault, Fields, Reading, shorten};
 use super::rules::{self, public, rule};
 use super::server::{flag, mode};
 use super::suggest::nearest;
-use super::value::{at_least_one, entries, located, parsed, switch, wait, word};
+use super::value::{at_least_one, entries, located, located_switch, parsed, wait, word};
 use super::yaml::{Entry, Node, Value};
 use super::{Located, MethodRule, Pattern, Place, Problem, Public, Route, RuleKind};
 use crate::method;
@@ -36,7 +36,7 @@ fn route(reading: &mut Reading<'_>, entry: &Entry) -> Option<Route> {
     if let Value::Text(_) = &entry.node.value {
         let message = format!("{} is not a mapping", shorten(&entry.key.value));
         let problem = Problem::new("E006", entry.node.at, message).label("a rule needs a key");
-        let rule = shorten(&entry.node.written);
+        let rule = shorten(&entry.node.shown());
         reading
             .note(problem.help(format!("write `{{ allow: {rule} }}`, or a rule for each method")));
         return None;
@@ -56,7 +56,7 @@ fn route(reading: &mut Reading<'_>, entry: &Entry) -> Option<Route> {
         }),
         case_insensitive: flag(reading, &fields, "case_insensitive"),
         allow_encoded_slash: flag(reading, &fields, "allow_encoded_slash"),
-        keep_authorization: fields.read(reading, "keep_authorization", switch),
+        keep_authorization: fields.read(reading, "keep_authorization", located_switch),
         upgrade: fields
             .read(reading, "upgrade", |reading, node| at_least_one(reading, node, protocol))
             .unwrap_or_default(),

@@ -95,7 +95,7 @@ fn bare_list(node: &Node, items: &[Node], key: &str, plural: &str, inner: Option
     let message = format!("a list of {plural} must say whether all or any are needed");
     let words: Vec<String> = items
         .iter()
-        .map(|item| match (item.written.as_str(), inner) {
+        .map(|item| match (item.shown().as_str(), inner) {
             ("", _) => "...".to_owned(),
             (text, None) => shorten(text),
             (text, Some(inner)) => format!("{{ {inner}: {} }}", shorten(text)),
@@ -145,7 +145,7 @@ fn part(reading: &mut Reading<'_>, key: &'static str, node: &Node, parts: &mut V
         "issuer" => name(reading, "issuers").map(RuleKind::Issuer),
         "use" => name(reading, "rules").map(RuleKind::Use),
         "token" => word(reading, node, &TOKEN_KINDS).map(RuleKind::Token),
-        "acr" => at_least_one(reading, node, text).map(RuleKind::Acr),
+        "acr" => at_least_one(reading, node, fixed_text).map(RuleKind::Acr),
         "max_age" => wait(reading, node).map(RuleKind::MaxAge),
         "source" => at_least_one(reading, node, network).map(RuleKind::Source),
         "all" => rules(reading, node).map(RuleKind::All),
@@ -183,7 +183,7 @@ fn scope_of(reading: &mut Reading<'_>, node: &Node) -> Option<String> {
 }
 
 fn scope(reading: &mut Reading<'_>, node: &Node) -> Option<String> {
-    text(reading, node)?;
+    fixed_text(reading, node)?;
     parsed(reading, node, "a scope", parse_scope)
 }
 
@@ -210,7 +210,7 @@ fn one_name(
         reading.note(bare_list(node, items, key, plural, Some(key)));
         return None;
     }
-    text(reading, node)
+    fixed_text(reading, node)
 }
 
 /// The rules of `all` and `any`.
@@ -268,11 +268,11 @@ pub(super) fn condition(reading: &mut Reading<'_>, node: &Node) -> Option<ClaimM
 
 fn half_a_parameter() -> Fault {
     Fault::new("E016", "is no parameter of a path", "expected `\"{name}\"` and nothing else")
-        .help("for a value that has braces, write `{ in: [\"...\"] }`")
+        .help("for a value that has other braces, write `{ in: [\"...\"] }`")
 }
 
 fn claim_list(node: &Node, items: &[Node]) -> Problem {
-    let words: Vec<String> = items.iter().map(|item| shorten(&item.written)).collect();
+    let words: Vec<String> = items.iter().map(|item| shorten(&item.shown())).collect();
     Problem::new("E012", node.at, "a list of values must say what it is")
         .label("equal to one of these?")
         .help(format!("write `{{ in: [{}] }}`", words.join(", ")))
@@ -289,9 +289,9 @@ fn matcher(reading: &mut Reading<'_>, node: &Node) -> Option<ClaimMatch> {
     let fields = Fields::open(reading, node, &MATCHER, " in a condition on a claim")?;
     let mut found = Vec::new();
     found.extend(fields.read(reading, "in", |r, n| literals(r, n).map(ClaimMatch::In)));
-    found.extend(fields.read(reading, "contains", literal).map(ClaimMatch::Contains));
-    found.extend(fields.read(reading, "starts_with", text).map(ClaimMatch::StartsWith));
-    found.extend(fields.read(reading, "ends_with", text).map(ClaimMatch::EndsWith));
+    found.extend(fields.read(reading, "contains", fixed).map(ClaimMatch::Contains));
+    found.extend(fields.read(reading, "starts_with", fixed_text).map(ClaimMatch::StartsWith));
+    found.extend(fields.read(reading, "ends_with", fixed_text).map(ClaimMatch::EndsWith));
     found.extend(fields.read(reading, "exists", switch).map(ClaimMatch::Exists));
     let written = MATCHER.keys.iter().filter(|key| fields.key_at(key.name).is_some()).count();
     if written != 1 {
@@ -309,7 +309,42 @@ fn one_condition(at: Place) -> Problem {
 
 fn literals(reading: &mut Reading<'_>, node: &Node) -> Option<Vec<serde_json::Value>> {
     filled_list(reading, node, "a list of values")?;
-    Some(some(reading, node, literal))
+    Some(some(reading, node, fixed))
+}
+
+/// A value that is compared as it is written.
+fn fixed(reading: &mut Reading<'_>, node: &Node) -> Option<serde_json::Value> {
+    is_fixed(reading, node).then(|| literal(reading, node))?
+}
+
+fn fixed_text(reading: &mut Reading<'_>, node: &Node) -> Option<String> {
+    is_fixed(reading, node).then(|| text(reading, node))?
+}
+
+/// Whether a value has no parameter of the path in it. Where none is read, `{id}` would be compared
+/// letter by letter and never match: under `not` that would let everybody in.
+fn is_fixed(reading: &mut Reading<'_>, node: &Node) -> bool {
+    let Value::Text(text) = &node.value else { return true };
+    if node.expanded || !has_parameter(text) {
+        return true;
+    }
+    let fault =
+        Fault::new("E016", "would be compared letter by letter", "no parameter is read here");
+    reading.fault(node, fault.help(
+        "`claim: { NAME: \"{id}\" }` compares a claim with the path; take a text that has such braces from a variable",
+    ));
+    false
+}
+
+/// Whether there is a name in braces.
+fn has_parameter(text: &str) -> bool {
+    let is_name = |name: &str| {
+        name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+    };
+    text.split('{').skip(1).any(|part| part.split_once('}').is_some_and(|(name, _)| is_name(name)))
 }
 
 const TOKEN_KINDS: [(&str, TokenKind); 3] =
@@ -317,7 +352,55 @@ const TOKEN_KINDS: [(&str, TokenKind); 3] =
 
 #[cfg(test)]
 mod tests {
-    use super::parse_scope;
+    use super::{has_parameter, parse_scope};
+    use crate::config::{Variables, load_text};
+
+    #[test]
+    fn what_looks_like_a_parameter_is_compared_with_one_or_refused() {
+        let found = |rule: &str| {
+            let text = format!(
+                "issuer: https://id.example.com\naudience: api\nupstream: http://127.0.0.1:1\n\
+                 routes:\n  /a/{{id}}: {{ GET: {rule} }}\n"
+            );
+            let loaded = load_text("t.yaml", &text, &Variables::default().with("X", "{id}"));
+            loaded.problems.0.iter().map(|problem| problem.code).collect::<Vec<_>>()
+        };
+        for condition in [
+            "{ contains: \"{id}\" }",
+            "{ in: [\"{id}\"] }",
+            "{ in: [a, \"a-{id}\"] }",
+            "{ starts_with: \"{id}/\" }",
+            "{ ends_with: \"/{id}\" }",
+            "\"a-{id}\"",
+        ] {
+            assert_eq!(
+                found(&format!("{{ claim: {{ x: {condition} }} }}")),
+                ["E016"],
+                "{condition}"
+            );
+            let under = found(&format!("{{ not: {{ claim: {{ x: {condition} }} }} }}"));
+            assert_eq!(under, ["E016"], "{condition}");
+        }
+        for rule in [
+            "\"orders:{id}\"",
+            "{ scope: \"orders:{id}\" }",
+            "{ not: { role: \"{id}\" } }",
+            "{ not: { group: \"/tenants/{id}\" } }",
+            "{ client: \"{id}\" }",
+            "{ acr: [\"{id}\"] }",
+        ] {
+            assert_eq!(found(rule), ["E016"], "{rule}");
+        }
+        for fine in [
+            "\"{id}\"",
+            "{ in: [\"{}\", \"{1}\", \"a{b\"] }",
+            "{ contains: \"{ \\\"a\\\": 1 }\" }",
+            "{ contains: \"${X}\" }",
+        ] {
+            assert_eq!(found(&format!("{{ claim: {{ x: {fine} }} }}")), [""; 0], "{fine}");
+        }
+        assert!(has_parameter("a{b}") && has_parameter("{{b}}") && !has_parameter("{a b}"));
+    }
 
     #[test]
     fn a_scope_is_one_token() {

@@ -486,14 +486,65 @@ fn overlaps_are_ranked_or_refused() {
 
 #[test]
 fn a_slash_that_leads_to_a_weaker_rule_is_a_warning() {
+    let without_case = |routes: &str| {
+        let mut codes = route_codes(routes);
+        codes.retain(|code| *code != "A141");
+        codes
+    };
     let weak = "  /**: { public: true }\n";
-    assert_eq!(route_codes(&format!("  /admin: {{ GET: a }}\n{weak}")), ["A140"]);
-    assert_eq!(route_codes(&format!("  /admin/: {{ GET: a }}\n{weak}")), ["A140"]);
-    assert_eq!(route_codes(&format!("  /admin/**: {{ GET: a }}\n{weak}")), [""; 0]);
-    assert_eq!(route_codes("  /admin: { GET: a }\n  /**: { allow: { token: any } }\n"), ["A140"]);
-    assert_eq!(route_codes("  /admin: { GET: a }\n  /**: { allow: b }\n"), [""; 0]);
+    assert_eq!(without_case(&format!("  /admin: {{ GET: a }}\n{weak}")), ["A140"]);
+    assert_eq!(without_case(&format!("  /admin/: {{ GET: a }}\n{weak}")), ["A140"]);
+    assert_eq!(without_case(&format!("  /admin/**: {{ GET: a }}\n{weak}")), [""; 0]);
+    assert_eq!(without_case("  /admin: { GET: a }\n  /**: { allow: { token: any } }\n"), ["A140"]);
+    assert_eq!(without_case("  /admin: { GET: a }\n  /**: { allow: b }\n"), [""; 0]);
     let both = format!("  /admin: {{ GET: a }}\n  /admin/: {{ GET: a }}\n{weak}");
-    assert_eq!(route_codes(&both), [""; 0]);
+    assert_eq!(without_case(&both), [""; 0]);
+}
+
+#[test]
+fn a_case_that_leads_to_a_weaker_rule_is_a_warning() {
+    let weak = "  /**: { public: true }\n";
+    let warned = |routes: &str| route_codes(routes).iter().filter(|code| **code == "A141").count();
+    for route in [
+        "  /admin/**: { GET: a }\n",
+        "  /ADMIN/**: { GET: a }\n",
+        "  /{x}/admin/**: { GET: a }\n",
+        "  h.test/admin/**: { GET: a }\n",
+        "  /1/b/**: { GET: a }\n",
+        "  /api/**: { public: true, case_insensitive: true }\n  /api/admin/**: { GET: a }\n",
+        "  /api/**: { GET: a, case_insensitive: true }\n  /api/x/**: { PUT: a, allow: a }\n  /Api/y/**: { GET: a }\n",
+    ] {
+        let expected = usize::from(!route.contains("PUT"));
+        assert_eq!(warned(&format!("{route}{weak}")), expected, "{route}");
+    }
+    for route in [
+        "  /admin/**: { GET: a, case_insensitive: true }\n",
+        "  /42/**: { GET: a }\n",
+        "  /\u{e9}/**: { GET: a }\n",
+        "  /%C3%A9/**: { GET: a }\n",
+        "  /{x}/**: { GET: a }\n",
+        "  /admin/**: { public: true }\n",
+        "  /admin/**: { GET: a }\n  /Admin/**: { GET: a }\n",
+    ] {
+        assert_eq!(warned(&format!("{route}{weak}")), 0, "{route}");
+    }
+    let admin = "  /admin/**: { GET: a }\n";
+    assert_eq!(warned(admin), 0, "404 in another case");
+    assert_eq!(warned(&format!("{admin}  /**: {{ allow: b }}\n")), 0);
+    assert_eq!(warned(&format!("{admin}  /**: {{ PUT: {{ token: any }} }}\n")), 0, "405");
+    assert_eq!(warned(&format!("{admin}  /**: {{ allow: {{ token: any }} }}\n")), 1);
+    assert_eq!(warned(&format!("{admin}{weak}  # scopegate: allow A141\n")), 0);
+    let many = format!("{admin}  /b/**: {{ GET: a }}\n  /c/**: {{ GET: a }}\n{weak}");
+    assert_eq!(warned(&many), 1);
+    let shown = rendered(&format!("{HEAD}routes:\n{many}"));
+    for words in [
+        "/Admin/** asks for less than /admin/**",
+        "2 more routes",
+        "`case_insensitive: true`",
+        ":5:3",
+    ] {
+        assert!(shown.contains(words), "{shown}");
+    }
 }
 
 #[test]
@@ -551,6 +602,40 @@ fn includes_are_read_in_order() {
 }
 
 #[test]
+fn what_is_included_says_which_routes_it_has() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gateway.yaml");
+    let file = directory.path().join("more.d");
+    let found = |include: &str, own: &str, more: &str| {
+        std::fs::write(&file, more).unwrap();
+        std::fs::write(&path, format!("{HEAD}include: {include}\n{own}")).unwrap();
+        let loaded = load(&path, &Variables::default()).unwrap();
+        let codes: Vec<_> = loaded.problems.0.iter().map(|problem| problem.code).collect();
+        (codes, loaded.problems.render(&loaded.sources, false))
+    };
+    let own = "routes: { /a: { GET: a } }\n";
+    for (include, more, expected) in [
+        ("more.d", "routes: {}", &[][..]),
+        ("more.d", "routes: { /b: { GET: b } }", &[]),
+        ("more.d", "", &["E019"]),
+        ("more.d", "# later", &["E019"]),
+        ("more.d", "{}", &["E019"]),
+        ("more.d", "routes:", &["E006"]),
+        ("more.d", "[]", &["E006"]),
+        ("'*.nothing'", "", &["E019"]),
+        ("[more.d, '*.nothing']", "routes: {}", &["E019"]),
+    ] {
+        assert_eq!(found(include, own, more).0, expected, "{include}: {more}");
+    }
+    assert_eq!(found("more.d", "", "routes: {}").0, ["E007"]);
+    assert_eq!(found("more.d", "routes: {}", "routes: { /b: { GET: b } }").0, [""; 0]);
+    let (_, shown) = found("more.d", own, "# later");
+    assert!(shown.contains("more.d:1") && shown.contains("included here"), "{shown}");
+    assert!(shown.contains("gateway.yaml:4:10"), "{shown}");
+    assert!(shown.contains("for none, write `routes: {}`"), "{shown}");
+}
+
+#[test]
 fn relative_paths_are_relative_to_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("gateway.yaml");
@@ -584,6 +669,36 @@ fn every_key_of_the_language_is_read_and_no_other() {
         })
         .collect();
     assert_eq!(reading.asked, table);
+}
+
+#[test]
+fn only_what_proxies_tell_can_be_kept() {
+    let kept = |names: &str| format!("{HEAD_TEXT}headers: {{ request: {{ keep: {names} }} }}\n");
+    let names = config(&kept("[True-Client-IP, X-Remote-User]")).kept_headers;
+    assert_eq!(
+        names.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+        ["true-client-ip", "x-remote-user"]
+    );
+    for (name, why) in [
+        ("X-Auth-Subject", "the gateway writes it itself"),
+        ("X-Forwarded-For", "the gateway writes it itself"),
+        ("X.Forwarded.For", "the gateway writes it itself"),
+        ("X-HTTP-Verb", "it would change what was authorised"),
+        ("X-Original-URL", "it would change what was authorised"),
+        ("Client-Cert", "who terminated TLS"),
+        ("Proxy-Authorization", "for the next proxy"),
+        ("True_Client_IP", "another spelling"),
+        ("true.client.ip", "another spelling"),
+        ("True-Client-IPs", "did you mean `true-client-ip`?"),
+        ("Accept", "it is not removed"),
+        ("\"a b\"", "expected a field's name"),
+    ] {
+        assert_eq!(codes(&kept(name)), ["E073"], "{name}");
+        assert!(rendered(&kept(name)).contains(why), "{}", rendered(&kept(name)));
+    }
+    let own = "identity_headers: { Remote-User: \"{sub}\" }\n";
+    assert_eq!(codes(&format!("{}{own}", kept("remote-user"))), ["E073"]);
+    assert_eq!(codes(&kept("[]")), ["E006"]);
 }
 
 #[test]
@@ -695,6 +810,7 @@ upstreams:
     max_requests: 100
     max_pending: 100
 identity_headers: { X-Auth-Subject: "{sub}", X-Auth-Where: "{issuer}/{client}" }
+headers: { request: { keep: [True-Client-IP, x-azure-ref] } }
 keep_authorization: false
 plans:
   free: { rate: 60/min, burst: 20 }

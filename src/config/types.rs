@@ -35,8 +35,10 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// The headers that tell backends who calls.
     pub identity_headers: Vec<IdentityHeader>,
+    /// Fields that pass from strangers although proxies tell of clients in them. Default none.
+    pub kept_headers: Vec<Located<http::HeaderName>>,
     /// Whether backends see the caller's token. Default false.
-    pub keep_authorization: bool,
+    pub keep_authorization: Option<Located<bool>>,
     /// The rate plans, by name.
     pub plans: Vec<Plan>,
     /// The plan of clients that no other setting gives one.
@@ -394,7 +396,7 @@ pub struct Route {
     /// Lets `%2F` through, kept as it is, within a segment. Default false.
     pub allow_encoded_slash: bool,
     /// Replaces the configuration's setting.
-    pub keep_authorization: Option<bool>,
+    pub keep_authorization: Option<Located<bool>>,
     /// Protocols that a connection may turn to, such as `websocket`, in lower case. Default none.
     pub upgrade: Vec<String>,
     /// Where `introspect: always` is written: every token is asked about, JWTs too.

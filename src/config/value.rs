@@ -19,8 +19,8 @@ pub(super) fn text(reading: &mut Reading<'_>, node: &Node) -> Option<String> {
             None
         }
         Value::Bool(_) | Value::Number(_) => {
-            let label = format!("write \"{}\"", node.written);
-            let message = format!("expected text, found `{}`", node.written);
+            let label = format!("write \"{}\"", node.shown());
+            let message = format!("expected text, found `{}`", node.shown());
             reading.note(Problem::new("E006", node.at, message).label(label));
             None
         }
@@ -71,6 +71,11 @@ pub(super) fn switch(reading: &mut Reading<'_>, node: &Node) -> Option<bool> {
             None
         }
     }
+}
+
+/// `true` or `false`, with its place.
+pub(super) fn located_switch(reading: &mut Reading<'_>, node: &Node) -> Option<Located<bool>> {
+    switch(reading, node).map(|value| Located { value, at: node.at })
 }
 
 /// One of some words.

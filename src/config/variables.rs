@@ -83,8 +83,8 @@ impl Fault {
         }
     }
 
-    /// The problem that says so.
-    pub(super) fn problem(&self, at: Place) -> Problem {
+    /// The problem that says so. What is no variable may be a secret that looks like one.
+    pub(super) fn problem(&self, at: Place, is_secret: bool) -> Problem {
         match self {
             Self::Unset { name, .. } => {
                 Problem::new("E030", at, format!("environment variable {name} is not set"))
@@ -99,7 +99,12 @@ impl Fault {
                     .help("files are read by the gateway's own user, up to 64 KiB of UTF-8")
             }
             Self::Malformed { reference } => {
-                Problem::new("E032", at, format!("`{reference}` is not a variable"))
+                let shown = match reference.split_once(":-") {
+                    _ if is_secret => "${***}".to_owned(),
+                    Some((name, _)) => format!("{name}:-***}}"),
+                    None => reference.clone(),
+                };
+                Problem::new("E032", at, format!("`{shown}` is not a variable"))
                     .label("expected `${NAME}`")
                     .help(
                         "`${NAME}`, `${NAME:-default}`, `${file:/path}`, `${cred:name}`; \

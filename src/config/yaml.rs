@@ -7,6 +7,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{Error, Location, Options, Spanned};
 
+use super::hidden;
 use super::variables::{self, Variables};
 use super::{Located, Place, Problem, Problems};
 
@@ -15,10 +16,22 @@ use super::{Located, Place, Problem, Problems};
 pub(super) struct Node {
     pub(super) value: Value,
     pub(super) at: Place,
-    /// A scalar as the file has it, with variables not expanded: what messages may quote.
+    /// A scalar as the file has it, with variables not expanded.
     pub(super) written: String,
     /// Whether variables were expanded in it.
     pub(super) expanded: bool,
+    /// Whether it is written under a key that holds a secret.
+    secret: bool,
+}
+
+impl Node {
+    /// What messages may quote of it.
+    pub(super) fn shown(&self) -> String {
+        if self.secret && !self.written.is_empty() {
+            return hidden::HIDDEN.to_owned();
+        }
+        hidden::value(&self.written)
+    }
 }
 
 /// What a [`Node`] holds.
@@ -50,7 +63,7 @@ pub(super) fn parse(
     problems: &mut Problems,
 ) -> Option<Node> {
     match serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options()) {
-        Ok(raw) => Some(Builder { file, text, variables, problems }.node(raw)),
+        Ok(raw) => Some(Builder { file, text, variables, problems, secret: false }.node(raw)),
         Err(error) => {
             problems.push(unreadable(file, text, &error));
             None
@@ -87,8 +100,13 @@ fn unreadable(file: usize, text: &str, error: &Error) -> Problem {
     let location = error.location().unwrap_or(Location::UNKNOWN);
     let at = place_of_error(file, text, location);
     let (message, label) = words(error);
-    let problem = Problem::new("E004", at, message).label(label);
+    let mut shown = text.to_owned();
+    hidden::conceal(&mut shown);
     let line = text.lines().nth(at.line.saturating_sub(1)).unwrap_or_default();
+    // The parser may quote what it stumbled over.
+    let is_whole = shown.lines().nth(at.line.saturating_sub(1)) == Some(line);
+    let label = if is_whole { label } else { "the reading stopped here".to_owned() };
+    let problem = Problem::new("E004", at, message).label(label);
     if line.contains("${") || line.contains("/{") {
         return problem.help("inside [ ] and { }, a value that has braces needs quotes");
     }
@@ -138,6 +156,8 @@ struct Builder<'a> {
     text: &'a str,
     variables: &'a Variables,
     problems: &'a mut Problems,
+    /// Whether what is built is written under a key that holds a secret.
+    secret: bool,
 }
 
 impl Builder<'_> {
@@ -145,11 +165,9 @@ impl Builder<'_> {
         let at = self.place(raw.defined);
         let written = self.text[at.start..at.end].to_owned();
         match raw.value {
-            Raw::Null => Node { value: Value::Null, at, written, expanded: false },
-            Raw::Bool(value) => Node { value: Value::Bool(value), at, written, expanded: false },
-            Raw::Number(value) => {
-                Node { value: Value::Number(value), at, written, expanded: false }
-            }
+            Raw::Null => self.leaf(Value::Null, at, written, false),
+            Raw::Bool(value) => self.leaf(Value::Bool(value), at, written, false),
+            Raw::Number(value) => self.leaf(Value::Number(value), at, written, false),
             Raw::Text(text) => self.text_node(text, at),
             Raw::List(items) => self.list(items, at),
             Raw::Map(entries) => self.map(entries, at),
@@ -158,16 +176,20 @@ impl Builder<'_> {
 
     fn text_node(&mut self, written: String, at: Place) -> Node {
         match variables::expand(&written, self.variables) {
-            Ok(None) => Node { value: Value::Text(written.clone()), at, written, expanded: false },
-            Ok(Some(value)) => Node { value: Value::Text(value), at, written, expanded: true },
+            Ok(None) => self.leaf(Value::Text(written.clone()), at, written, false),
+            Ok(Some(value)) => self.leaf(Value::Text(value), at, written, true),
             Err(faults) => {
                 for fault in faults {
-                    let problem = fault.problem(self.narrow(at, fault.reference()));
-                    self.problems.push(problem);
+                    let place = self.narrow(at, fault.reference());
+                    self.problems.push(fault.problem(place, self.secret));
                 }
-                Node { value: Value::Unset, at, written, expanded: true }
+                self.leaf(Value::Unset, at, written, true)
             }
         }
+    }
+
+    fn leaf(&self, value: Value, at: Place, written: String, expanded: bool) -> Node {
+        Node { value, at, written, expanded, secret: self.secret }
     }
 
     /// The place of `needle` within a value, if it is written there as it is.
@@ -185,7 +207,7 @@ impl Builder<'_> {
     fn list(&mut self, items: Vec<Spanned<Raw>>, at: Place) -> Node {
         let items: Vec<Node> = items.into_iter().map(|item| self.node(item)).collect();
         let at = self.around(at, items.first().map(|item| item.at), items.last().map(|n| n.at));
-        Node { value: Value::List(items), at, written: String::new(), expanded: false }
+        self.leaf(Value::List(items), at, String::new(), false)
     }
 
     fn map(&mut self, raw: Vec<(Spanned<Raw>, Spanned<Raw>)>, at: Place) -> Node {
@@ -194,7 +216,10 @@ impl Builder<'_> {
         let mut last_at = None;
         for (key, value) in raw {
             let key = self.key(key);
+            let outer = self.secret;
+            self.secret |= hidden::is_secret(&key.value);
             let node = self.node(value);
+            self.secret = outer;
             last_at = Some(if node.at.end > node.at.start { node.at } else { key.at });
             if let Some(first) = first.get(&key.value) {
                 self.problems.push(duplicate(&key, *first));
@@ -204,7 +229,7 @@ impl Builder<'_> {
             entries.push(Entry { key, node });
         }
         let at = self.around(at, entries.first().map(|entry| entry.key.at), last_at);
-        Node { value: Value::Map(entries), at, written: String::new(), expanded: false }
+        self.leaf(Value::Map(entries), at, String::new(), false)
     }
 
     fn key(&mut self, raw: Spanned<Raw>) -> Located<String> {

@@ -62,7 +62,7 @@ fn pass_on(out: &mut Vec<u8>, headers: &HeaderMap, outgoing: &Outgoing<'_>) {
         let stops = is_written_anew(name)
             || hop::is_for_one_hop(name)
             || nominated.has(name)
-            || outgoing.scrub.drops(name)
+            || outgoing.scrub.drops(name, outgoing.origin.trusted)
             || outgoing.trace.as_ref().is_some_and(|trace| trace.replaces(name))
             || (!outgoing.keep_authorization && is_credential(name));
         if !stops {

@@ -69,7 +69,7 @@ impl Policy {
             flood: flood(config, previous, shared),
             tracing: tracing(config, previous, shared),
             trusted_proxies: config.trusted_proxies.clone(),
-            scrub: Scrub::new(&identity_names(config)),
+            scrub: Scrub::new(&identity_names(config)).keeping(kept_names(config)),
             answers: Answers::new(
                 &config.errors,
                 config.public_url.as_ref().map(|url| url.value.as_str()),
@@ -87,6 +87,10 @@ impl Policy {
 
 fn identity_names(config: &Config) -> Vec<HeaderName> {
     config.identity_headers.iter().map(|header| header.name.value.clone()).collect()
+}
+
+fn kept_names(config: &Config) -> Vec<HeaderName> {
+    config.kept_headers.iter().map(|name| name.value.clone()).collect()
 }
 
 fn client_label(client: &config::Client) -> (String, Arc<str>) {

@@ -81,7 +81,8 @@ impl Linker<'_> {
             limit: self.route_limit(written),
             keep_authorization: written
                 .keep_authorization
-                .unwrap_or(self.config.keep_authorization),
+                .or(self.config.keep_authorization)
+                .is_some_and(|keep| keep.value),
             upgrade: written.upgrade.clone().into(),
             scrutiny: match written.introspect {
                 Some(_) => Scrutiny::Introspect,

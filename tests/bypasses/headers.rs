@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::ask;
+use crate::harness::h2::{Http2, empty, request, secured};
 use crate::harness::{Backend, Harness, Issuer, ORDERS, Reply, raw};
 
 /// CVE-2026-40575, CVE-2026-76835, CVE-2026-35051 (oauth2-proxy, Traefik).
@@ -233,3 +234,100 @@ async fn row_47_nothing_of_the_administration_is_on_the_public_port() {
     }
     t.backend.saw_nothing();
 }
+
+/// A backend believes whoever tells it where a call comes from, or who calls. Strangers' copies go,
+/// a trusted proxy's stay as it spells them.
+#[tokio::test]
+async fn what_only_a_proxy_may_tell_is_taken_from_proxies_alone() {
+    let folded = |name: &&str| [name.replace('-', "."), name.to_uppercase().replacen('-', "~", 1)];
+    let (_folder, pair, tls) = secured();
+    for (trusted, plain) in [("", false), ("127.0.0.1", true), ("192.0.2.0/24", false)] {
+        let yaml =
+            format!("{tls}trusted_proxies: [{trusted}]\nroutes: {{ /x: {{ public: true }} }}");
+        let t = Harness::start(&yaml).await;
+        let mut client = Http2::connect(t.address(), &pair).await;
+        for name in TOLD {
+            let mut call = request("GET", "/x").header(*name, "told");
+            for spelling in folded(name) {
+                call = call.header(spelling.to_lowercase(), "folded");
+            }
+            assert_eq!(client.send(call.body(empty()).unwrap()).await.status(), 200, "{name}");
+            seen_as_told(&t, name, plain);
+        }
+        for name in FROM_NOBODY {
+            let call = request("GET", "/x").header(*name, "told").body(empty()).unwrap();
+            assert_eq!(client.send(call).await.status(), 200, "{name}");
+            seen_as_told(&t, name, false);
+        }
+    }
+    for (trusted, plain) in [("", false), ("127.0.0.1", true)] {
+        let yaml = format!("trusted_proxies: [{trusted}]\nroutes: {{ /x: {{ public: true }} }}");
+        let t = Harness::start(&yaml).await;
+        for name in TOLD {
+            let [dots, tilde] = folded(name);
+            let fields = format!("{name}: told\r\n{dots}: folded\r\n{tilde}: folded\r\n");
+            let aliases = format!("{fields}{}: folded\r\n", name.replace('-', "_"));
+            assert_eq!(ask(&t, "GET /x", &aliases).await, [200], "{name}");
+            seen_as_told(&t, name, plain);
+        }
+        for name in FROM_NOBODY {
+            assert_eq!(ask(&t, "GET /x", &format!("{name}: told\r\n")).await, [200], "{name}");
+            seen_as_told(&t, name, false);
+        }
+    }
+}
+
+#[track_caller]
+fn seen_as_told(t: &Harness, name: &str, passes: bool) {
+    let seen = t.backend.saw_one();
+    let all = format!("{:?}", seen.headers);
+    assert!(!all.contains("folded"), "{name}: {all}");
+    assert_eq!(all.contains("told"), passes, "{name}: {all}");
+    assert_eq!(seen.header(&name.to_lowercase()).is_some(), passes, "{name}: {all}");
+    t.backend.forget();
+}
+
+/// `headers.request.keep`: one passes from strangers, as it is written.
+#[tokio::test]
+async fn a_field_that_is_kept_passes_from_strangers() {
+    let yaml = "headers: { request: { keep: [True-Client-IP] } }\nroutes: { /x: { public: true } }";
+    let t = Harness::start(yaml).await;
+    let fields = "TRUE-Client-IP: told\r\nTrue.Client.IP: folded\r\nX-Client-IP: folded\r\n";
+    assert_eq!(ask(&t, "GET /x", fields).await, [200]);
+    seen_as_told(&t, "True-Client-IP", true);
+}
+
+const TOLD: &[&str] = &[
+    "True-Client-IP",
+    "X-Client-IP",
+    "CF-Connecting-IP",
+    "X-Cluster-Client-IP",
+    "Fastly-Client-IP",
+    "X-Envoy-External-Address",
+    "X-Azure-ClientIP",
+    "X-Appengine-User-IP",
+    "CloudFront-Viewer-Address",
+    "X-Original-Host",
+    "X-Host",
+    "SSL-Client-Cert",
+    "SSL-Client-Verify",
+    "X-ARR-ClientCert",
+    "WL-Proxy-Client-IP",
+    "X-MS-Client-Principal",
+    "X-MS-Client-Principal-Name",
+    "Remote-User",
+    "X-Remote-User",
+    "X-Remote-User-Email",
+    "X-Remote-Group",
+    "X-Goog-Authenticated-User-Email",
+    "X-Amzn-Oidc-Identity",
+    "Cf-Access-Authenticated-User-Email",
+    "Tailscale-User-Login",
+    "X-Pomerium-Jwt-Assertion",
+    "X-Consumer-Username",
+    "X-Credential-Identifier",
+    "X-Authenticated-Userid",
+    "X-WEBAUTH-USER",
+];
+
+const FROM_NOBODY: &[&str] = &["X-HTTP-Verb", "X-Rewrite-URI", "X-Rewrite-URL", "X-SSL-Client-CN"];

@@ -52,6 +52,8 @@ const CLAIM_KIND: Kind = Kind::Named(&Kind::Either(&[Kind::Literal, Kind::One(&M
 pub(crate) static SECTIONS: &[&Section] = &[
     &FILE,
     &TLS,
+    &HEADERS,
+    &REQUEST_HEADERS,
     &ISSUER,
     &UPSTREAM,
     &WEIGHTED,
@@ -130,6 +132,11 @@ pub(crate) static FILE: Section = Section {
                  Default: X-Auth-Subject, X-Auth-Client, X-Auth-Scopes, X-Auth-Issuer, X-Auth-Kind.",
             ),
             key(
+                "headers",
+                Kind::One(&HEADERS),
+                "What passes of the fields that are removed otherwise.",
+            ),
+            key(
                 "keep_authorization",
                 Kind::Switch,
                 "Whether backends see the caller's token. Default false.",
@@ -184,6 +191,25 @@ pub(crate) static TLS: Section = Section {
         ],
     )
 };
+
+/// `headers:`
+pub(crate) static HEADERS: Section = mapping(
+    "headers",
+    "What passes of the fields that are removed otherwise.",
+    &[key("request", Kind::One(&REQUEST_HEADERS), "Of requests.")],
+);
+
+/// `request:` of `headers`.
+pub(crate) static REQUEST_HEADERS: Section = mapping(
+    "request headers",
+    "What passes of a request's fields that are removed otherwise.",
+    &[key(
+        "keep",
+        Kind::Some(&Kind::Text),
+        "Fields in which proxies tell of clients, such as True-Client-IP, that pass from everybody \
+         and not from trusted_proxies alone. Default none.",
+    )],
+);
 
 /// One of `issuers:`
 pub(crate) static ISSUER: Section = Section {
