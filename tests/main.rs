@@ -32,6 +32,7 @@ mod health;
 mod hostile_bytes;
 mod http2;
 mod http2_floods;
+mod http2_unread;
 mod keys;
 mod limits;
 mod metrics;

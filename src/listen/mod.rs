@@ -76,6 +76,11 @@ pub trait Service: Clone + Send + Sync + 'static {
     /// What is said to a client whose bytes are no request, or not in time; never fails.
     fn refuse(&self, peer: &Peer, rejection: Rejection) -> Response<Self::Body>;
 
+    /// Whether there is so little room left that answers which nobody reads are given up.
+    fn is_strained(&self) -> bool {
+        false
+    }
+
     /// Connections are about to be cut: whatever is polled from now on is to be answered at once.
     fn close(&self) {}
 }
@@ -94,6 +99,10 @@ impl Service for Arc<Gateway> {
 
     fn refuse(&self, peer: &Peer, rejection: Rejection) -> Response<Self::Body> {
         Gateway::refuse(self, peer, rejection)
+    }
+
+    fn is_strained(&self) -> bool {
+        Gateway::is_strained(self)
     }
 
     fn close(&self) {
