@@ -59,4 +59,5 @@ mod systemd;
 mod terms;
 mod tls;
 mod traces;
+mod unread_log;
 mod upgrades;

@@ -2,6 +2,7 @@
 //! body ends, whatever ended it; a whole answer of the gateway's own ends it with its head.
 
 mod access_log;
+mod background;
 mod batches;
 mod by_route;
 mod escape;
@@ -18,6 +19,8 @@ mod time;
 pub(crate) mod timing;
 
 pub use access_log::AccessLog;
+pub(crate) use background::Background;
+pub(crate) use batches::Kind as LogKind;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
