@@ -99,11 +99,18 @@ impl Setup {
     }
 }
 
-/// Starts to answer, on the runtime of the caller.
+/// The place of the administration, where nobody is answered yet.
+pub struct Reserved {
+    setup: listen::Setup,
+    place: listen::Reserved,
+    is_exposed: bool,
+}
+
+/// Binds the place, and leaves whoever serves it alone.
 ///
 /// # Errors
 /// If the place cannot be listened on.
-pub fn open<O: Operations>(setup: &Setup, operations: &Arc<O>) -> Result<Listeners, ListenError> {
+pub fn reserve(setup: &Setup) -> Result<Reserved, ListenError> {
     // Scrapes are not traffic: their connections are counted nowhere.
     let metrics = Metrics::default();
     let listeners = listen::Setup {
@@ -119,7 +126,20 @@ pub fn open<O: Operations>(setup: &Setup, operations: &Arc<O>) -> Result<Listene
             "the admin port can be reached from other machines and has no authentication"
         );
     }
-    Listeners::open(&listeners, &Admin { operations: Arc::clone(operations), is_exposed })
+    let place = listen::Reserved::bind(&listeners)?;
+    Ok(Reserved { setup: listeners, place, is_exposed })
+}
+
+impl Reserved {
+    /// Starts to answer, on the runtime of the caller.
+    ///
+    /// # Errors
+    /// If the system does not allow it after all.
+    pub fn open<O: Operations>(self, operations: &Arc<O>) -> Result<Listeners, ListenError> {
+        let Self { setup, place, is_exposed } = self;
+        let admin = Admin { operations: Arc::clone(operations), is_exposed };
+        Listeners::serve(place.listen()?, &setup, &admin)
+    }
 }
 
 fn limits() -> Limits {

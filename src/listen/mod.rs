@@ -185,6 +185,36 @@ pub struct Listeners {
     workers: Workers,
 }
 
+/// Places that are bound and threads that wait. Nobody can connect to them, and whoever serves the
+/// same places still has all of their clients. Dropping it leaves everything as it was.
+pub struct Reserved {
+    bound: Bound,
+    workers: Workers,
+}
+
+/// Places that clients can connect to, but where nobody is accepted yet.
+pub struct Listening(Reserved);
+
+impl Reserved {
+    /// Binds the addresses and starts the threads.
+    ///
+    /// # Errors
+    /// If an address cannot be listened on, or a thread cannot be started.
+    pub fn bind(setup: &Setup) -> Result<Self, ListenError> {
+        let bound = bind::bind(setup, setup.workers.max(1))?;
+        Ok(Self { bound, workers: Workers::start(setup.workers)? })
+    }
+
+    /// Lets clients connect.
+    ///
+    /// # Errors
+    /// If the system does not allow it after all.
+    pub fn listen(mut self) -> Result<Listening, ListenError> {
+        self.bound.listen()?;
+        Ok(Listening(self))
+    }
+}
+
 impl Listeners {
     /// Binds the addresses and starts to accept. With `workers: 0` it must be called within a
     /// tokio runtime.
@@ -192,7 +222,20 @@ impl Listeners {
     /// # Errors
     /// If an address cannot be listened on, or a thread cannot be started.
     pub fn open<S: Service>(setup: &Setup, service: &S) -> Result<Self, ListenError> {
-        let Bound { sets, places, own, endings, files } = bind::bind(setup, setup.workers.max(1))?;
+        Self::serve(Reserved::bind(setup)?.listen()?, setup, service)
+    }
+
+    /// Starts to accept. With `workers: 0` it must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If a runtime does not take a socket.
+    pub fn serve<S: Service>(
+        listening: Listening,
+        setup: &Setup,
+        service: &S,
+    ) -> Result<Self, ListenError> {
+        let Listening(Reserved { bound, workers }) = listening;
+        let Bound { sets, places, own, endings, files, .. } = bound;
         let has_heir = Arc::new(AtomicBool::new(false));
         let counters = Counters::register(&setup.metrics);
         let slots = Arc::new(Slots::default());
@@ -218,7 +261,7 @@ impl Listeners {
             .collect();
         let (phase, watched) = watch::channel(Phase::Serving);
         let pulse = setup.pulse.as_ref();
-        let workers = Workers::start(sets, setup.workers, &listeners, &watched, pulse)?;
+        workers.serve(sets, &listeners, &watched, pulse)?;
         let addresses = places.iter().filter_map(Place::address).collect();
         Ok(Self { places, addresses, own, _files: files, has_heir, phase, slots, workers })
     }
