@@ -371,6 +371,40 @@ async fn a_reload_takes_other_pairs_into_use() {
     assert!(shown.len() == 1 && shown[0].contains("b.example"), "{shown:?}");
 }
 
+/// Of a reload that is refused for another reason, nothing counts: the pairs that it names are
+/// neither shown nor looked after.
+#[tokio::test]
+async fn a_refused_reload_takes_no_pair_into_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Pair::write(folder.path(), "first", &["a.example"]);
+    let second = Pair::write(folder.path(), "second", &["b.example"]);
+    let list = folder.path().join("revoked.yaml");
+    let t = start(&[&first]).await;
+    std::fs::write(&list, "this is: no list\n").unwrap();
+    let refused = format!(
+        "tls: {}\nrevocation: {{ file: {} }}\n{}",
+        second.yaml(),
+        list.display(),
+        ROUTES.replace("/r:", "/new:")
+    );
+    t.rewrite(&refused);
+    let refused = t.server.reload().await.expect_err("the list is none");
+    assert!(refused.summary.starts_with("E086"), "{refused:?}");
+    let shown = async |name: &str, pair: &Pair| {
+        let client = Client::trusting(&[&first, pair]);
+        tls::shown(&client.connect(t.address(), name).await.unwrap())
+    };
+    assert_eq!(shown("a.example", &first).await, first.der);
+    let expiry = t.series("scopegate_tls_certificate_expiry_timestamp_seconds").await;
+    assert!(expiry.len() == 1 && expiry[0].contains("a.example"), "{expiry:?}");
+    let routes = t.series("scopegate_http_requests_total").await;
+    assert!(!routes.iter().any(|line| line.contains("/new")), "{routes:?}");
+    // What is looked after are the files before.
+    Pair::write(folder.path(), "second", &["a.example"]);
+    let renewed = Pair::write(folder.path(), "first", &["a.example"]);
+    until("the renewal", async || shown("a.example", &renewed).await == renewed.der).await;
+}
+
 /// Plaintext off loopback has to be asked for.
 #[tokio::test]
 async fn plaintext_for_others_must_be_written_out() {

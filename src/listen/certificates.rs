@@ -56,16 +56,12 @@ impl Certificates {
         Ok(Self::from_entries(vec![Entry { files: None, seen: Vec::new(), pair }]))
     }
 
-    /// Takes other pairs into use.
-    ///
-    /// # Errors
-    /// E080 for each file that cannot be used; then all old pairs stay.
-    pub fn replace(&self, pairs: &[TlsPair]) -> Result<(), Problems> {
-        let fresh = read_all(pairs)?;
+    /// Takes other pairs into use, and looks after their files from now on.
+    pub fn replace(&self, others: Self) {
+        let fresh = others.entries.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut entries = self.entries();
         *entries = fresh;
         self.table.store(Arc::new(Table::of(&entries)));
-        Ok(())
     }
 
     /// Looks at the files again. A pair is taken into use when certificate and key fit each other,
