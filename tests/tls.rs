@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::tls::{self, Client, Pair, TlsStream};
-use crate::harness::{Harness, Reply, raw, until, within};
+use crate::harness::{Harness, Reply, Traces, raw, until, within};
 
 const ROUTES: &str = "routes: { /open: { public: true }, /r: { GET: read } }";
 
@@ -403,6 +403,28 @@ async fn a_refused_reload_takes_no_pair_into_use() {
     Pair::write(folder.path(), "second", &["a.example"]);
     let renewed = Pair::write(folder.path(), "first", &["a.example"]);
     until("the renewal", async || shown("a.example", &renewed).await == renewed.der).await;
+}
+
+/// A certificate that no client believes is taken into use, since it may be this machine's clock
+/// that is wrong, but not without a warning: at the start, at a reload, and when its files change.
+#[tokio::test]
+async fn certificates_out_of_their_time_are_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let traces = Traces::start();
+    let told = |why: &str, times: usize| {
+        let text = traces.text();
+        let lines = text.lines().filter(|line| line.contains("that nobody believes"));
+        lines.filter(|line| line.contains("WARN") && line.contains(why)).count() == times
+    };
+    let pair = Pair::write_valid(folder.path(), "a", &["a.example"], 2001..2002);
+    let t = start(&[&pair]).await;
+    assert!(told("it has expired", 1), "{}", traces.text());
+    Pair::write(folder.path(), "a", &["a.example"]);
+    until("a good one", async || traces.text().contains("a new certificate is in use")).await;
+    Pair::write_valid(folder.path(), "a", &["a.example"], 2900..2901);
+    until("the warning", async || told("it is not valid yet", 1)).await;
+    t.server.reload().await.expect("the pair can be used");
+    assert!(told("it is not valid yet", 2), "{}", traces.text());
 }
 
 /// Plaintext off loopback has to be asked for.

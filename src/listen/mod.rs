@@ -27,7 +27,7 @@ mod unix;
 mod workers;
 
 pub use bind::{ListenError, Place};
-pub use certificates::{Certificates, Refreshed};
+pub use certificates::{Certificates, Refreshed, Validity};
 pub(crate) use certificates::{Fault as PairFault, Text as PairText, certified, digest_of};
 pub use inherited::Inherited;
 pub(crate) use pulse::Pulse;

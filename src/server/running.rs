@@ -116,6 +116,7 @@ impl Running {
         self.export_accepted();
         if let Some(certificates) = &self.certificates {
             certificates.export(metrics);
+            certificates.warn(self.shared.clock.now().unix);
         }
     }
 
@@ -164,6 +165,7 @@ impl Running {
         if let Some(certificates) = &self.certificates {
             certificates.replace(others);
             certificates.export(&self.shared.metrics);
+            certificates.warn(self.shared.clock.now().unix);
         }
     }
 
