@@ -443,6 +443,20 @@ async fn a_signal_during_the_start_does_not_end_it() {
     assert!(gateway.is_running());
 }
 
+/// Whoever connects to the administration and says nothing keeps nobody out, not even for a moment.
+#[tokio::test]
+async fn silent_connections_do_not_silence_the_administration() {
+    let t = Harness::start(OPEN).await;
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        for _ in 0..70 {
+            held.push(TcpStream::connect(t.admin()).await.unwrap());
+        }
+        assert_eq!(Call::new(t.admin(), "GET", "/livez").send().await.status(), 200);
+        assert_eq!(Call::new(t.admin(), "GET", "/readyz").send().await.status(), 200);
+    }
+}
+
 /// `scopegate health` and `scopegate reload` say in words and exit codes how the gateway is.
 #[tokio::test]
 async fn health_and_reload_ask_the_running_gateway() {

@@ -117,6 +117,7 @@ pub fn reserve(setup: &Setup) -> Result<Reserved, ListenError> {
         limits: Arc::new(ArcSwap::from_pointee(limits())),
         inherited: Arc::clone(&setup.inherited),
         takeover: setup.takeover,
+        guests: Some(GUESTS),
         ..listen::Setup::new(vec![setup.listen.clone()], "--admin", metrics)
     };
     let is_exposed = setup.is_exposed();
@@ -146,11 +147,15 @@ fn limits() -> Limits {
     Limits {
         header_bytes: 16 << 10,
         header_timeout: Duration::from_secs(5),
-        connections: 64,
-        connections_per_peer: Some(64),
+        // More than ever are open while the oldest make room.
+        connections: 8 * GUESTS,
+        connections_per_peer: Some(8 * GUESTS),
         ..Limits::default()
     }
 }
+
+/// The connections that may stay open.
+const GUESTS: usize = 64;
 
 struct Admin<O> {
     operations: Arc<O>,

@@ -13,6 +13,7 @@ mod close;
 mod connection;
 mod counters;
 mod door;
+mod guests;
 mod http1;
 mod http2;
 mod inherited;
@@ -54,6 +55,7 @@ use crate::rejection::Rejection;
 use accept::Listener;
 use bind::Bound;
 use counters::{Counters, Slots};
+use guests::Guests;
 use unix::SocketFile;
 use workers::Workers;
 
@@ -129,6 +131,9 @@ pub struct Setup {
     pub inherited: Arc<Inherited>,
     /// Whether to listen beside a gateway that is to be replaced.
     pub takeover: bool,
+    /// How many connections of each place may stay; the oldest make room for others. `None` refuses
+    /// those who come when the limits are met.
+    pub guests: Option<usize>,
     /// Where connections are counted.
     pub metrics: Metrics,
     /// What the threads tell that they turn; `None` tells nobody.
@@ -148,6 +153,7 @@ impl Setup {
             trusted: Arc::default(),
             inherited: Arc::default(),
             takeover: false,
+            guests: None,
             metrics,
             pulse: None,
         }
@@ -251,6 +257,7 @@ impl Listeners {
                     limits: Arc::clone(&setup.limits),
                     trusted: Arc::clone(&setup.trusted),
                     ending,
+                    guests: setup.guests.map(Guests::new),
                     has_heir: Arc::clone(&has_heir),
                     warned: Seldom::default(),
                     service: service.clone(),
