@@ -12,7 +12,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Poll;
 
 use arc_swap::ArcSwap;
@@ -48,6 +48,8 @@ pub struct Peer {
     pub tls: Option<&'static str>,
     /// Requests under way on this listener.
     pub in_flight: IntGauge,
+    /// Requests under way on this connection, if it can carry more than one.
+    pub streams: Option<Arc<AtomicU32>>,
 }
 
 /// Answers requests by the policy in force.
@@ -67,11 +69,16 @@ impl Peer {
         // What RFC 7239 §6.2 has for a peer without an address, as those of unix sockets are.
         let unknown = HeaderValue::from_static("unknown");
         if address.ip() == UNIX_PEER {
-            return Self { address, ip: unknown, tls, in_flight };
+            return Self { address, ip: unknown, tls, in_flight, streams: None };
         }
         let ip = HeaderValue::try_from(address.ip().to_canonical().to_string());
         // Addresses are made of visible ASCII.
-        Self { address, ip: ip.unwrap_or(unknown), tls, in_flight }
+        Self { address, ip: ip.unwrap_or(unknown), tls, in_flight, streams: None }
+    }
+
+    /// Whether it has as much under way as one connection may while there is little room.
+    fn has_its_share(&self) -> bool {
+        self.streams.as_ref().is_some_and(|streams| streams.load(Ordering::Relaxed) > SHARE)
     }
 }
 
@@ -94,6 +101,12 @@ impl Gateway {
     #[must_use]
     pub fn load(&self) -> &Arc<Load> {
         &self.load
+    }
+
+    /// Whether there is little room left for requests or memory.
+    #[must_use]
+    pub fn is_strained(&self) -> bool {
+        self.load.is_strained(&self.policy.load().ceilings)
     }
 
     /// The limits in force.
@@ -169,7 +182,7 @@ impl Gateway {
         record.came_from(origin.client);
         record.trace = policy.traced(&head.headers, &origin);
         policy.flood.as_ref().map_or(Ok(()), |flood| flood.take(origin.client))?;
-        self.load.admit(&policy.ceilings)?;
+        self.load.admit(&policy.ceilings, || peer.has_its_share() && !origin.trusted)?;
         count_fields(&head.headers, policy.limits.headers)?;
         if Target::is_whole_server(&head.method, &head.uri, head.version, &head.headers)? {
             return Ok(options::of_server().map(Body::whole));
@@ -315,7 +328,7 @@ async fn identify(
     }
 }
 
-/// Turns the outcome into a response whose body ends the record.
+/// Turns the outcome into a response; the record ends with its body, or here if that is whole.
 fn seal(
     policy: &Policy,
     head: &request::Parts,
@@ -362,3 +375,6 @@ fn without_body(mut response: Response<Bytes>) -> Response<Bytes> {
     response.headers_mut().insert(CONTENT_LENGTH, length.into());
     response.map(|_| Bytes::new())
 }
+
+/// The requests that one connection may have under way however little room there is.
+const SHARE: u32 = 8;

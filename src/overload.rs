@@ -42,6 +42,11 @@ impl Ceilings {
             memory: limits.memory.map(|memory| memory.value).unwrap_or_default(),
         }
     }
+
+    /// From here on there is little room.
+    fn half(&self) -> i64 {
+        self.requests / 2
+    }
 }
 
 /// How much is under way.
@@ -70,15 +75,29 @@ impl Load {
     /// Every request is counted before it looks, so no more than the ceiling ever pass. Short of
     /// memory, a few still do: what is held may be nothing that refusing gives back, and a gateway
     /// that answers nobody never learns so.
-    pub(crate) fn admit(&self, ceilings: &Ceilings) -> Result<(), Rejection> {
+    ///
+    /// The upper half of the requests is for connections that have few, as `has_its_share` says:
+    /// else a few HTTP/2 connections with all the streams that they may have could take every
+    /// place, each for as long as it takes to read.
+    pub(crate) fn admit(
+        &self,
+        ceilings: &Ceilings,
+        has_its_share: impl FnOnce() -> bool,
+    ) -> Result<(), Rejection> {
         let requests = self.requests();
-        if requests > ceilings.requests {
+        let is_over = requests > ceilings.requests;
+        if is_over || (requests > ceilings.half() && has_its_share()) {
             return Err(Rejection::Shed { rule: Arc::clone(&ceilings.requests_at) });
         }
         if requests > FEW && self.memory_is_short.load(Ordering::Relaxed) {
             return Err(Rejection::Shed { rule: Arc::clone(&ceilings.memory_at) });
         }
         Ok(())
+    }
+
+    /// Whether so little room is left that what nobody reads is not waited for.
+    pub(crate) fn is_strained(&self, ceilings: &Ceilings) -> bool {
+        self.memory_is_short.load(Ordering::Relaxed) || self.requests() > ceilings.half()
     }
 
     /// Says whether memory is short; returns whether that is news.
@@ -116,7 +135,7 @@ mod tests {
     }
 
     fn refused(load: &Load, requests: i64) -> Option<String> {
-        load.admit(&ceilings(requests)).err()?.rule().map(str::to_owned)
+        load.admit(&ceilings(requests), || false).err()?.rule().map(str::to_owned)
     }
 
     #[test]
@@ -124,6 +143,15 @@ mod tests {
         assert_eq!(refused(&load([2, 1]), 3), None);
         assert_eq!(refused(&load([2, 2]), 3).as_deref(), Some("requests"));
         assert_eq!(refused(&Load::default(), 1), None);
+    }
+
+    #[test]
+    fn the_upper_half_is_for_those_who_have_few() {
+        let half = |load: &Load| load.admit(&ceilings(6), || true).is_ok();
+        assert!(half(&load([2, 1])) && !half(&load([2, 2])));
+        assert!(load([2, 2]).is_strained(&ceilings(6)));
+        assert!(!load([2, 1]).is_strained(&ceilings(6)));
+        assert_eq!(refused(&load([2, 2]), 6), None);
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub use crate::admin::{Refused, Reloaded};
 pub use options::{ConfigSource, Lines, Options, Pem};
 pub use prepared::Prepared;
 pub(crate) use running::describe_issuer;
+pub use signals::Signals;
 pub use systemd::Notifier;
 
 use crate::admin::Operations;
@@ -143,11 +144,8 @@ impl Server {
 
     /// Serves until SIGTERM or SIGINT and then drains; SIGHUP reloads. A second SIGINT or SIGTERM
     /// ends it at once.
-    ///
-    /// # Errors
-    /// If the system does not let signals be caught.
-    pub async fn run(&self) -> std::io::Result<Drained> {
-        signals::run(self).await
+    pub async fn run(&self, signals: Signals) -> Drained {
+        signals::run(self, signals).await
     }
 
     /// Stops: says that it is not ready, goes on for `drain.delay`, stops accepting, and lets

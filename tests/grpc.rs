@@ -97,6 +97,28 @@ async fn a_stream_flows_both_ways() {
     assert!(response.body().is_end_stream());
 }
 
+/// The messages of a call come when there are any; any other upload is to keep to a rate.
+#[tokio::test]
+async fn a_call_may_take_its_time() {
+    let origin = Origin::start(None).await;
+    let (_t, mut client, _folder) = gateway(&format!("http://{}", origin.address)).await;
+    let plain = h2::request("POST", "/sink");
+    for (request, status) in [(call("/sink"), 200), (plain, 400)] {
+        let (sender, messages) = mpsc::unbounded_channel();
+        let dripping = tokio::spawn(async move {
+            for _ in 0..12 {
+                if sender.send(message("x")).is_err() {
+                    return;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            }
+        });
+        let response = client.begin(request.body(h2::fed(messages)).unwrap()).await.unwrap();
+        assert_eq!(response.status(), status);
+        dripping.abort();
+    }
+}
+
 /// A backend's own refusal, in its head alone, passes as it is.
 #[tokio::test]
 async fn a_backends_status_passes() {

@@ -220,6 +220,60 @@ async fn a_second_copy_is_refused_unless_it_takes_over() {
     assert!(third.log().contains(&expected), "{}", third.log());
 }
 
+/// A successor that cannot start takes nothing from the gateway that it was to replace: not a
+/// connection, and not its unix socket.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hand_over_that_fails_is_not_noticed() {
+    let (folder, backend) = (tempfile::tempdir().unwrap(), Backend::start().await);
+    let path = folder.path().join("gw.sock");
+    let listen = |tcp: &str| format!("[{tcp}, 'unix:{}']", path.display());
+    let old = config(&listen("127.0.0.1:0"), "127.0.0.1:0", &backend.url());
+    let mut old = Service::start(folder.path(), &old, Start::default());
+    let address = old.address("proxy http").await;
+    let inode = inode(&path);
+    // The administration's address is another program's.
+    let (_foreign, taken) = listening();
+    let yaml = config(&listen(&address.to_string()), &taken.to_string(), &backend.url());
+    let load = Load::start(address);
+    for _ in 0..4 {
+        load.some_more().await;
+        let start = Start { words: &["--takeover"], ..Start::default() };
+        let mut next = Service::start(folder.path(), &yaml, start);
+        assert_eq!(next.ended().await.code(), Some(3), "{}", next.log());
+    }
+    load.some_more().await;
+    load.end().await;
+    assert_eq!(self::inode(&path), inode);
+    let mut answer = String::new();
+    let mut client = connect(&path).await;
+    client.write_all(b"GET /open HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+    within(client.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let left = std::fs::read_dir(folder.path()).unwrap().flatten();
+    let sockets = left.filter(|entry| entry.file_name().to_string_lossy().starts_with("gw.sock"));
+    assert_eq!(sockets.count(), 1);
+}
+
+/// The unix socket of a process that is no gateway stays its own.
+#[tokio::test]
+async fn a_strangers_unix_socket_is_left_alone() {
+    let (folder, backend) = (tempfile::tempdir().unwrap(), Backend::start().await);
+    let path = folder.path().join("other.sock");
+    let _stranger = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let before = inode(&path);
+    let yaml = config(&format!("unix:{}", path.display()), "127.0.0.1:0", &backend.url());
+    let start = Start { words: &["--takeover"], ..Start::default() };
+    let mut gateway = Service::start(folder.path(), &yaml, start);
+    assert_eq!(gateway.ended().await.code(), Some(3), "{}", gateway.log());
+    let expected = format!("in use by process {} (", std::process::id());
+    assert!(gateway.log().contains(&expected), "{}", gateway.log());
+    assert_eq!(inode(&path), before);
+}
+
+fn inode(path: &Path) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).unwrap())
+}
+
 /// A unix socket changes hands in one step, and whoever is queued with the old process is answered.
 #[tokio::test]
 async fn a_unix_socket_changes_hands() {

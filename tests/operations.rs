@@ -1,5 +1,6 @@
 //! A gateway can be changed and stopped while it works, and nobody who calls it notices.
 
+use std::io::BufRead;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use scopegate::config::Drain;
 use tokio::net::TcpStream;
 
 use crate::harness::chaos::{Chaos, Step::*};
+use crate::harness::command::BINARY;
 use crate::harness::issuer::Behaviour;
 use crate::harness::process::{self, Process};
 use crate::harness::{Backend, Call, Harness, Issuer, until, within};
@@ -438,6 +440,58 @@ upstream: {backend}
 }
 
 const OPEN: &str = "routes: { /r: { public: true } }";
+
+/// A signal that comes while the gateway starts is heeded once it runs: SIGHUP, which ends whoever
+/// does not catch it, is a reload.
+#[tokio::test]
+async fn a_signal_during_the_start_does_not_end_it() {
+    let (issuer, backend) = (Issuer::start().await, Backend::start().await);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.yaml");
+    // Reading it waits until the test writes.
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    let (log, written) = std::io::pipe().unwrap();
+    let child = std::process::Command::new(BINARY)
+        .args(["serve", "-c"])
+        .arg(&file)
+        .stdout(std::process::Stdio::null())
+        .stderr(written)
+        .spawn();
+    let mut gateway = process::Running::new(child.unwrap());
+    let status = format!("/proc/{}/status", gateway.id());
+    let caught = || {
+        let status = std::fs::read_to_string(&status).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        // SIGHUP is number 1, the lowest bit.
+        u64::from_str_radix(line.trim(), 16).unwrap() & 1 == 1
+    };
+    until("the signal to be caught", async || caught()).await;
+    gateway.signal("HUP");
+    let yaml = whole(OPEN, &backend.url(), &issuer);
+    let mut lines = std::io::BufReader::new(log).lines().map_while(Result::ok);
+    let reloaded = tokio::task::spawn_blocking(move || {
+        for said in ["gateway.yaml · 1 route", "the configuration was reloaded"] {
+            std::fs::write(&file, &yaml).unwrap();
+            assert!(lines.any(|line| line.contains(said)), "not {said}");
+        }
+    });
+    within(reloaded).await.unwrap();
+    assert!(gateway.is_running());
+}
+
+/// Whoever connects to the administration and says nothing keeps nobody out, not even for a moment.
+#[tokio::test]
+async fn silent_connections_do_not_silence_the_administration() {
+    let t = Harness::start(OPEN).await;
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        for _ in 0..70 {
+            held.push(TcpStream::connect(t.admin()).await.unwrap());
+        }
+        assert_eq!(Call::new(t.admin(), "GET", "/livez").send().await.status(), 200);
+        assert_eq!(Call::new(t.admin(), "GET", "/readyz").send().await.status(), 200);
+    }
+}
 
 /// `scopegate health` and `scopegate reload` say in words and exit codes how the gateway is.
 #[tokio::test]

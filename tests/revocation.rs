@@ -411,7 +411,7 @@ async fn a_file_is_read_whenever_it_changes() {
     t.is_refused(&token("a")).await;
     write("b");
     until("the change", async || status("b").await == 401).await;
-    t.is_accepted(&token("a")).await;
+    until("a to be taken out", async || status("a").await == 200).await;
     let up = async || t.metric("scopegate_revocation_up", &[("part", "file")]).await;
     assert_eq!(up().await, 1.0);
     // What cannot be read changes nothing, and is told.
@@ -434,6 +434,39 @@ async fn a_file_is_read_whenever_it_changes() {
     let path = format!("/revocations/{}", list["entries"][0]["id"].as_str().unwrap());
     let delete = Call::new(t.admin(), "DELETE", &path).header("x-scopegate-admin", "1");
     assert_eq!(delete.send().await.status(), 409);
+}
+
+/// Half of a list is a list, too: while the file is written, what it listed before stays in force,
+/// and what is new counts at once.
+#[tokio::test]
+async fn a_list_that_is_written_slowly_takes_nothing_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("revoked.yaml");
+    let until_when = unix_now() + 3_600;
+    let line = |jti: &str| format!("- {{ jti: {jti}, until: {until_when} }}\n");
+    std::fs::write(&file, line("last")).unwrap();
+    let yaml = with(&format!("{{ file: {} }}", file.display()));
+    let t = Harness::start(&yaml).await;
+    let token = |jti: &str| t.token().claim("jti", jti).sign();
+    let status =
+        async |jti: &str| t.get("/orders/1").bearer(&token(jti)).send().await.status().as_u16();
+    let mut text = String::new();
+    for jti in ["a", "b", "c", "d"] {
+        text += &line(jti);
+        std::fs::write(&file, &text).unwrap();
+        until("the next line", async || {
+            assert_eq!(status("last").await, 401, "it was taken back before {jti}");
+            status(jti).await == 401
+        })
+        .await;
+    }
+    // A reload reads the file as it is, too.
+    t.rewrite(&yaml);
+    t.server.reload().await.expect("the list is one");
+    t.is_refused(&token("last")).await;
+    // Now nobody writes any more.
+    until("the end", async || status("last").await == 200).await;
+    t.is_refused(&token("d")).await;
 }
 
 /// Where a route only reports, a revoked token is let through as nobody's, and told of.

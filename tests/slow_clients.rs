@@ -86,6 +86,19 @@ async fn slow_bodies_end_with_the_idle_timeout() {
     assert!(t.backend.seen().iter().all(|seen| seen.target == "/good"));
 }
 
+/// A body of which a byte comes now and then ends too, though it is never silent: over the whole
+/// upload a client is waited for by what it sends.
+#[tokio::test]
+async fn dripping_bodies_end_by_their_rate() {
+    let t = start().await;
+    let head = "POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\nx";
+    let crowd: Vec<_> = (0..CROWD).map(|_| drip(t.address(), head, "y")).collect();
+    bears(&t, crowd, Duration::from_secs(10)).await;
+    assert!(t.backend.seen().iter().all(|seen| seen.target == "/good"));
+    let refused = [("route", "/**"), ("reason", "malformed_request")];
+    assert_eq!(t.metric("scopegate_decisions_total", &refused).await, CROWD as f64);
+}
+
 /// Range attack (Apache killer): a thousand ranges are one field, within the limit of a head, and
 /// mean nothing to the gateway; more is 431.
 #[tokio::test]

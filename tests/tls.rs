@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::tls::{self, Client, Pair, TlsStream};
-use crate::harness::{Harness, Reply, raw, until, within};
+use crate::harness::{Harness, Reply, Traces, raw, until, within};
 
 const ROUTES: &str = "routes: { /open: { public: true }, /r: { GET: read } }";
 
@@ -369,6 +369,62 @@ async fn a_reload_takes_other_pairs_into_use() {
     assert_eq!(tls::shown(&stream), second.der);
     let shown = t.series("scopegate_tls_certificate_expiry_timestamp_seconds").await;
     assert!(shown.len() == 1 && shown[0].contains("b.example"), "{shown:?}");
+}
+
+/// Of a reload that is refused for another reason, nothing counts: the pairs that it names are
+/// neither shown nor looked after.
+#[tokio::test]
+async fn a_refused_reload_takes_no_pair_into_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Pair::write(folder.path(), "first", &["a.example"]);
+    let second = Pair::write(folder.path(), "second", &["b.example"]);
+    let list = folder.path().join("revoked.yaml");
+    let t = start(&[&first]).await;
+    std::fs::write(&list, "this is: no list\n").unwrap();
+    let refused = format!(
+        "tls: {}\nrevocation: {{ file: {} }}\n{}",
+        second.yaml(),
+        list.display(),
+        ROUTES.replace("/r:", "/new:")
+    );
+    t.rewrite(&refused);
+    let refused = t.server.reload().await.expect_err("the list is none");
+    assert!(refused.summary.starts_with("E086"), "{refused:?}");
+    let shown = async |name: &str, pair: &Pair| {
+        let client = Client::trusting(&[&first, pair]);
+        tls::shown(&client.connect(t.address(), name).await.unwrap())
+    };
+    assert_eq!(shown("a.example", &first).await, first.der);
+    let expiry = t.series("scopegate_tls_certificate_expiry_timestamp_seconds").await;
+    assert!(expiry.len() == 1 && expiry[0].contains("a.example"), "{expiry:?}");
+    let routes = t.series("scopegate_http_requests_total").await;
+    assert!(!routes.iter().any(|line| line.contains("/new")), "{routes:?}");
+    // What is looked after are the files before.
+    Pair::write(folder.path(), "second", &["a.example"]);
+    let renewed = Pair::write(folder.path(), "first", &["a.example"]);
+    until("the renewal", async || shown("a.example", &renewed).await == renewed.der).await;
+}
+
+/// A certificate that no client believes is taken into use, since it may be this machine's clock
+/// that is wrong, but not without a warning: at the start, at a reload, and when its files change.
+#[tokio::test]
+async fn certificates_out_of_their_time_are_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let traces = Traces::start();
+    let told = |why: &str, times: usize| {
+        let text = traces.text();
+        let lines = text.lines().filter(|line| line.contains("that nobody believes"));
+        lines.filter(|line| line.contains("WARN") && line.contains(why)).count() == times
+    };
+    let pair = Pair::write_valid(folder.path(), "a", &["a.example"], 2001..2002);
+    let t = start(&[&pair]).await;
+    assert!(told("it has expired", 1), "{}", traces.text());
+    Pair::write(folder.path(), "a", &["a.example"]);
+    until("a good one", async || traces.text().contains("a new certificate is in use")).await;
+    Pair::write_valid(folder.path(), "a", &["a.example"], 2900..2901);
+    until("the warning", async || told("it is not valid yet", 1)).await;
+    t.server.reload().await.expect("the pair can be used");
+    assert!(told("it is not valid yet", 2), "{}", traces.text());
 }
 
 /// Plaintext off loopback has to be asked for.

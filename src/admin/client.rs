@@ -136,7 +136,7 @@ const LARGEST: usize = 1 << 20;
 mod tests {
     use std::sync::Arc;
 
-    use super::super::{Check, Desk, Operations, Refused, Reloaded, Setup, open};
+    use super::super::{Check, Desk, Operations, Refused, Reloaded, Setup, reserve};
     use super::*;
     use crate::record::metrics::Metrics;
 
@@ -173,7 +173,7 @@ mod tests {
     async fn asks(listen: &Listen, operations: &Arc<Stub>) {
         let (inherited, listen) = (Arc::default(), listen.clone());
         let setup = Setup { listen: listen.clone(), inherited, takeover: false };
-        let listeners = open(&setup, operations).unwrap();
+        let listeners = reserve(&setup).unwrap().open(operations).unwrap();
         let address =
             &listeners.addresses().first().map_or(listen, |address| Listen::Tcp(*address));
         let (status, body) = ask(address, Method::GET, "/readyz").await.unwrap();

@@ -99,17 +99,25 @@ impl Setup {
     }
 }
 
-/// Starts to answer, on the runtime of the caller.
+/// The place of the administration, where nobody is answered yet.
+pub struct Reserved {
+    setup: listen::Setup,
+    place: listen::Reserved,
+    is_exposed: bool,
+}
+
+/// Binds the place, and leaves whoever serves it alone.
 ///
 /// # Errors
 /// If the place cannot be listened on.
-pub fn open<O: Operations>(setup: &Setup, operations: &Arc<O>) -> Result<Listeners, ListenError> {
+pub fn reserve(setup: &Setup) -> Result<Reserved, ListenError> {
     // Scrapes are not traffic: their connections are counted nowhere.
     let metrics = Metrics::default();
     let listeners = listen::Setup {
         limits: Arc::new(ArcSwap::from_pointee(limits())),
         inherited: Arc::clone(&setup.inherited),
         takeover: setup.takeover,
+        guests: Some(GUESTS),
         ..listen::Setup::new(vec![setup.listen.clone()], "--admin", metrics)
     };
     let is_exposed = setup.is_exposed();
@@ -119,18 +127,35 @@ pub fn open<O: Operations>(setup: &Setup, operations: &Arc<O>) -> Result<Listene
             "the admin port can be reached from other machines and has no authentication"
         );
     }
-    Listeners::open(&listeners, &Admin { operations: Arc::clone(operations), is_exposed })
+    let place = listen::Reserved::bind(&listeners)?;
+    Ok(Reserved { setup: listeners, place, is_exposed })
+}
+
+impl Reserved {
+    /// Starts to answer, on the runtime of the caller.
+    ///
+    /// # Errors
+    /// If the system does not allow it after all.
+    pub fn open<O: Operations>(self, operations: &Arc<O>) -> Result<Listeners, ListenError> {
+        let Self { setup, place, is_exposed } = self;
+        let admin = Admin { operations: Arc::clone(operations), is_exposed };
+        Listeners::serve(place.listen()?, &setup, &admin)
+    }
 }
 
 fn limits() -> Limits {
     Limits {
         header_bytes: 16 << 10,
         header_timeout: Duration::from_secs(5),
-        connections: 64,
-        connections_per_peer: Some(64),
+        // More than ever are open while the oldest make room.
+        connections: 8 * GUESTS,
+        connections_per_peer: Some(8 * GUESTS),
         ..Limits::default()
     }
 }
+
+/// The connections that may stay open.
+const GUESTS: usize = 64;
 
 struct Admin<O> {
     operations: Arc<O>,

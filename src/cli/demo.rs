@@ -19,7 +19,7 @@ use crate::demo::loopback::Loopback;
 use crate::demo::timesheets::Timesheets;
 use crate::demo::{API_VARIABLE, ISSUER_VARIABLE, certificate};
 use crate::forward::Resolver;
-use crate::server::{self, Lines, Prepared, Server, StartError};
+use crate::server::{self, Lines, Prepared, Server, Signals, StartError};
 
 /// The keys are made at start and gone at the end. Nothing can be bound off loopback.
 #[derive(Debug, clap::Args)]
@@ -81,6 +81,8 @@ impl From<StartError> for Failure {
 }
 
 async fn demo(global: &Global, options: &Options) -> Result<(), Failure> {
+    let signals =
+        Signals::catch().map_err(|error| Failure::start("listening to signals", &error))?;
     let issuer_socket = listen("issuer", options.issuer).await?;
     let api_socket = listen("api", options.api).await?;
     let issuer_url = format!("http://{}", issuer_socket.address());
@@ -101,7 +103,7 @@ async fn demo(global: &Global, options: &Options) -> Result<(), Failure> {
     if !global.quiet {
         greet(&policy, &issuer, &issuer_url, &gateway)?;
     }
-    gateway.run().await.map_err(|error| Failure::start("listening to signals", &error))?;
+    gateway.run(signals).await;
     Ok(())
 }
 

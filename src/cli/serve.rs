@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use super::{Exit, Global};
 use crate::config::{Listen, Variables};
-use crate::listen::Inherited;
+use crate::listen::{Inherited, ListenError};
 use crate::overload::{Descriptors, raise_limit};
 use crate::server::{
-    Drained, Lines, Notifier, Options as ServerOptions, Prepared, Server, StartError,
+    Drained, Lines, Notifier, Options as ServerOptions, Prepared, Signals, StartError,
 };
 use announce::Announcer;
 
@@ -83,10 +83,23 @@ async fn serve(
     path: &Path,
     began: Instant,
 ) -> Result<Exit, StartError> {
+    // Before anything that takes time: a signal that comes first would end the process.
+    let signals = Signals::catch().map_err(ListenError::Worker)?;
     let prepared = Prepared::read(server_options(global, options, given, path))?;
-    let style = logs::start(global, prepared.config().logs.format);
-    let announcer = Announcer::new(&prepared, style, global.quiet);
+    let log = Arc::new(logs::start(global, prepared.config().logs.format));
+    let announcer = Announcer::new(&prepared, Arc::clone(&log), global.quiet);
     announcer.greet(path, prepared.warnings());
+    let ended = announce_and_run(prepared, announcer, signals, began).await;
+    log.end();
+    ended
+}
+
+async fn announce_and_run(
+    prepared: Prepared,
+    announcer: Announcer,
+    signals: Signals,
+    began: Instant,
+) -> Result<Exit, StartError> {
     let server = prepared.start().await?;
     // Serving goes on meanwhile: whoever is slow to answer is only said to be.
     let announcing = tokio::spawn(announcer.report(
@@ -95,27 +108,17 @@ async fn serve(
         server.admin_places().to_vec(),
         began.elapsed(),
     ));
-    let ended = server.run().await;
+    let ended = server.run(signals).await;
     announcing.abort();
-    Ok(farewell(&server, ended))
+    Ok(farewell(ended))
 }
 
-fn farewell(server: &Server, ended: std::io::Result<Drained>) -> Exit {
+fn farewell(ended: Drained) -> Exit {
     match ended {
-        Ok(Drained { cut: 0 }) => {
-            tracing::info!("stopped");
-            Exit::Fine
-        }
-        Ok(Drained { cut }) => {
-            tracing::warn!(cut, "stopped before all requests had finished");
-            Exit::Fine
-        }
-        Err(error) => {
-            let open = server.gateway().policy().census().all;
-            tracing::error!(%error, routes = open, "signals cannot be caught");
-            Exit::CannotStart
-        }
+        Drained { cut: 0 } => tracing::info!("stopped"),
+        Drained { cut } => tracing::warn!(cut, "stopped before all requests had finished"),
     }
+    Exit::Fine
 }
 
 fn server_options(global: &Global, options: &Options, given: Given, path: &Path) -> ServerOptions {

@@ -280,14 +280,17 @@ impl Call<'_> {
     pub(super) fn left(&self, started: Duration, now: Duration) -> Result<Duration, Miss> {
         let backend = &self.shard.backend;
         let response = self.timeout.unwrap_or(backend.response_timeout());
-        let (stage, moved) = self.sending.body.progress();
-        let (limit, late) = match stage {
-            Stage::Starving => (backend.idle_timeout(), Miss::Refused(STALLED)),
+        let body = &self.sending.body;
+        let (stage, moved) = body.progress();
+        let (until, late) = match stage {
+            Stage::Starving => {
+                (body.patience(started, backend.idle_timeout()), Miss::Refused(STALLED))
+            }
             Stage::Cut | Stage::Done | Stage::Moving | Stage::TooLarge => {
-                (response, Miss::Fault(Fault::Timeout))
+                (moved.max(started).saturating_add(response), Miss::Fault(Fault::Timeout))
             }
         };
-        let left = moved.max(started).saturating_add(limit).saturating_sub(now);
+        let left = until.saturating_sub(now);
         if left.is_zero() {
             return Err(late);
         }

@@ -31,7 +31,7 @@ impl Told {
         // The right-most element is the trusted peer's; those before it may be anyone's.
         let beside = headers.contains_key(X_FORWARDED_FOR);
         let elements = if beside { Vec::new() } else { elements(headers) };
-        let parameter = |name| elements.iter().rev().find_map(|element| element.parameter(name));
+        let parameter = |name| elements.last().and_then(|element| element.parameter(name));
         let proto = single(headers, &X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
         let host = single(headers, &X_FORWARDED_HOST).map(HeaderValue::as_bytes);
         let port = single(headers, &X_FORWARDED_PORT).filter(|port| is_port(port.as_bytes()));

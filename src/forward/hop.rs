@@ -1,10 +1,11 @@
 //! Fields that are for this connection alone (RFC 9110 §7.6.1), in both directions.
 
 use http::header::{
-    AGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_TYPE, COOKIE, DATE, EXPECT, EXPIRES, FORWARDED, HOST, LOCATION, ORIGIN,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, RETRY_AFTER, SET_COOKIE, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE, VARY, VIA, WWW_AUTHENTICATE,
+    AGE, ALT_SVC, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH,
+    CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, DATE, EXPECT, EXPIRES, FORWARDED,
+    HOST, LOCATION, ORIGIN, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, REFRESH, RETRY_AFTER,
+    SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY, VIA,
+    WWW_AUTHENTICATE, X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderName};
 
@@ -67,7 +68,8 @@ pub(super) fn strip_response(headers: &mut HeaderMap) -> Nominated {
 }
 
 /// Removes from a response's trailers what has no business behind a body: framing, routing,
-/// credentials, caching, limits (RFC 9110 §6.5.1), and what `Connection` nominated.
+/// credentials, caching, limits, orders to browsers (RFC 9110 §6.5.1), and what `Connection`
+/// nominated. Whoever merges trailers into the head would believe them as if the head said so.
 pub(super) fn strip_trailers(trailers: &mut HeaderMap, nominated: &Nominated) {
     for name in &nominated.0 {
         trailers.remove(name);
@@ -76,6 +78,12 @@ pub(super) fn strip_trailers(trailers: &mut HeaderMap, nominated: &Nominated) {
         trailers.remove(name);
     }
     strip(trailers, &[&STANDARD]);
+    let of_the_gateway = |name: &&HeaderName| {
+        let folded = name.as_str().replace(['_', '.'], "-");
+        NEVER_TRAILERS_BEGIN.iter().any(|start| folded.starts_with(start))
+    };
+    let gone: Vec<HeaderName> = trailers.keys().filter(of_the_gateway).cloned().collect();
+    gone.iter().for_each(|name| drop(trailers.remove(name)));
 }
 
 /// Removes fields that are hardly ever there: comparing the few names that are costs less than
@@ -121,16 +129,26 @@ const KEPT: [HeaderName; 21] = [
     HeaderName::from_static("x-request-id"),
 ];
 
-const NEVER_TRAILERS: [HeaderName; 8] = [
+const NEVER_TRAILERS: [HeaderName; 15] = [
+    ALT_SVC,
     CONNECTION,
+    CONTENT_SECURITY_POLICY,
     EXPECT,
     PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION,
+    REFRESH,
+    STRICT_TRANSPORT_SECURITY,
     TRAILER,
+    X_FRAME_OPTIONS,
     HeaderName::from_static("authentication-info"),
+    HeaderName::from_static("clear-site-data"),
     HeaderName::from_static("ratelimit"),
     HeaderName::from_static("ratelimit-policy"),
+    HeaderName::from_static("x-content-type-options"),
 ];
+
+/// What CORS and this gateway's word on callers begin with.
+const NEVER_TRAILERS_BEGIN: [&str; 2] = ["access-control-", "x-auth-"];
 
 #[cfg(test)]
 mod tests {
@@ -204,6 +222,11 @@ mod tests {
             ("www-authenticate", "Basic"),
             ("connection", "x"),
             ("ratelimit", "x"),
+            ("strict-transport-security", "max-age=0"),
+            ("access-control-allow-origin", "*"),
+            ("alt-svc", "h3=\":1\""),
+            ("x-auth-subject", "root"),
+            ("x_auth.scopes", "all"),
             ("x-nominated", "1"),
             ("grpc-status", "0"),
             ("digest", "x"),

@@ -73,7 +73,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Response, request};
 
 use crate::identity::Identity;
-use crate::rejection::Rejection;
+use crate::rejection::{Rejection, is_grpc};
 use crate::trace::Trace;
 use exchange::Call;
 use request_body::{RequestBody, Source};
@@ -150,6 +150,10 @@ fn prepare<'r>(
     let mut body = RequestBody::new(source, outgoing.body_limit, shard.backend.clock(), now)?;
     if outgoing.upgrade.is_some() {
         body.may_turn();
+    }
+    // Its messages come when there are any, on a connection that other requests use, too.
+    if shard.backend.may_speak_http2() && is_grpc(parts) {
+        body.may_take_its_time();
     }
     let head = Bytes::from(request_head::write(parts, outgoing, body.framing())?);
     Ok(Call {

@@ -50,20 +50,29 @@ impl Origin {
 
 /// The hops that the forwarding fields name, the client's first; `None` stands for what is not an
 /// address. Empty list members are none at all (RFC 9110 §5.6.1.2).
+///
+/// Of very many, those nearest to the gateway: what is left of them the client wrote, and each is
+/// told on in two fields that are longer than `x,`.
 pub(super) fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     if !headers.contains_key(X_FORWARDED_FOR) {
         return elements(headers).iter().map(|element| element.node()).collect();
     }
     let lines = headers.get_all(X_FORWARDED_FOR).iter();
     let members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty()).map(address).collect()
+    let members = members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty());
+    nearest(members.collect()).into_iter().map(address).collect()
 }
 
-/// The elements of all `Forwarded` lines (RFC 7239 §4).
+/// The elements of all `Forwarded` lines (RFC 7239 §4), the nearest of them.
 pub(super) fn elements(headers: &HeaderMap) -> Vec<Element<'_>> {
     let lines = headers.get_all(FORWARDED).iter();
     let members = lines.flat_map(|line| split_unquoted(line.as_bytes(), b','));
-    members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty()).map(Element).collect()
+    let members = members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty());
+    nearest(members.collect()).into_iter().map(Element).collect()
+}
+
+fn nearest<T>(mut all: Vec<T>) -> Vec<T> {
+    all.split_off(all.len().saturating_sub(MOST_HOPS))
 }
 
 /// One element of `Forwarded`: what one proxy said.
@@ -122,6 +131,9 @@ fn address(node: &[u8]) -> Option<IpAddr> {
     // No packet comes from there; within the gateway it stands for peers of unix sockets.
     address.filter(|address| !address.is_unspecified())
 }
+
+/// More than there are proxies between any client and a gateway.
+const MOST_HOPS: usize = 50;
 
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 

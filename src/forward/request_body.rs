@@ -50,6 +50,12 @@ pub(super) struct RequestBody {
     moved: Duration,
     /// Pieces without a byte in a row: they cost and bring nothing, and no other limit counts them.
     empty: usize,
+    /// Since when the connection would send more, if it is starving.
+    hungry: Duration,
+    /// For how long it was starving before.
+    starved: Duration,
+    /// Whether the client may take its time.
+    is_unhurried: bool,
     clock: Clock,
 }
 
@@ -91,7 +97,38 @@ impl RequestBody {
         let is_empty = framing == Framing::Empty;
         let sent = (!is_empty).then(Arc::default);
         let stage = if is_empty { Stage::Done } else { Stage::Moving };
-        Ok(Self { source, framing, limit, sent, stage, moved: now, empty: 0, clock: clock.clone() })
+        Ok(Self {
+            source,
+            framing,
+            limit,
+            sent,
+            stage,
+            moved: now,
+            empty: 0,
+            hungry: now,
+            starved: Duration::ZERO,
+            is_unhurried: false,
+            clock: clock.clone(),
+        })
+    }
+
+    /// Only silence ends it.
+    pub(super) fn may_take_its_time(&mut self) {
+        self.is_unhurried = true;
+    }
+
+    /// Until when a starving connection waits for the client: for `idle` after the last byte, and in
+    /// all for `idle` and as long as what was sent takes at the least rate. By one byte now and then
+    /// a client could else keep a connection to the backend without end.
+    pub(super) fn patience(&self, started: Duration, idle: Duration) -> Duration {
+        let silence = self.moved.max(started).saturating_add(idle);
+        if self.is_unhurried {
+            return silence;
+        }
+        let sent = self.sent.as_ref().map_or(0, |sent| sent.load(Ordering::Relaxed));
+        let earned = idle.saturating_add(Duration::from_millis(sent.saturating_mul(1000) / RATE));
+        let left = earned.saturating_sub(self.starved);
+        silence.min(self.hungry.max(started).saturating_add(left))
     }
 
     /// The bytes behind the head may become another protocol's: they are counted.
@@ -137,6 +174,9 @@ impl RequestBody {
         }
         let Poll::Ready(frame) = self.source.poll(cx) else {
             // Waiting is not moving: the time stays that of the last byte.
+            if self.stage != Stage::Starving {
+                self.hungry = self.clock.monotonic();
+            }
             self.stage = Stage::Starving;
             return Poll::Pending;
         };
@@ -188,13 +228,20 @@ impl RequestBody {
     }
 
     fn enter(&mut self, stage: Stage) {
-        self.stage = stage;
         self.moved = self.clock.monotonic();
+        if self.stage == Stage::Starving {
+            self.starved += self.moved.saturating_sub(self.hungry);
+        }
+        self.stage = stage;
     }
 }
 
 /// Pieces without a byte that may come in a row, from either side.
 pub(super) const MOST_EMPTY: usize = 100;
+
+/// The bytes that a client has to send in a second for which it is waited for, over the whole
+/// upload: what Kestrel asks for, and less than any line carries.
+const RATE: u64 = 240;
 
 impl Source {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {

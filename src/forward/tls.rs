@@ -17,7 +17,7 @@ use super::socket::Socket;
 use super::unchecked::Unchecked;
 use crate::authorities;
 use crate::config::{self, Located, Place, Problem, Problems, Protocol, TlsPair, UpstreamTls};
-use crate::listen::{PairFault, PairText, Refreshed, certified, digest_of};
+use crate::listen::{PairFault, PairText, Refreshed, Validity, certified, digest_of};
 
 /// Makes TLS connections to the servers of one upstream, with its files as they are now.
 #[derive(Debug)]
@@ -123,10 +123,12 @@ impl Handshakes {
             return None;
         }
         *seen = hash;
+        let validity =
+            read.as_ref().ok().and_then(|files| Validity::of(&files.pair.as_ref()?.cert));
         match read.and_then(|files| files.config(&self.settings, self.protocol)) {
             Ok(config) => {
                 self.config.store(Arc::new(config));
-                Some(Refreshed::Swapped(format!("upstream {}", self.upstream)))
+                Some(Refreshed::Swapped(format!("upstream {}", self.upstream), validity))
             }
             Err(Unusable { file, why, .. }) => Some(Refreshed::Kept { file, why }),
         }

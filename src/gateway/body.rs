@@ -13,7 +13,7 @@ use crate::record::Record;
 /// What comes of asking for a frame.
 pub(super) type Polled = Option<Result<Frame<Bytes>, BodyError>>;
 
-/// The body of an answer; its end ends the request's record.
+/// The body of an answer; the end of a backend's ends the request's record.
 #[derive(Debug)]
 pub struct Body {
     source: Source,
@@ -42,8 +42,16 @@ impl Body {
         Self { source, record: None }
     }
 
-    pub(super) fn record(&mut self, record: Box<Record>) {
-        self.record = Some(record);
+    /// Has the record end with the body. An answer that is whole needs nothing more of the gateway:
+    /// its record ends here. A client that never reads could else keep any number of refusals
+    /// under way, and all that is known of them in memory.
+    pub(super) fn record(&mut self, mut record: Box<Record>) {
+        match &self.source {
+            Source::Whole(bytes) => {
+                record.bytes_out = bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+            }
+            Source::Upstream(_) | Source::Watched(_) => self.record = Some(record),
+        }
     }
 
     /// The next frame of the backend's, or the last of the gateway's: the term is over, and what

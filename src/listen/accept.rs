@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::connection;
 use super::counters::{Full, ListenerCounters, Slots};
 use super::door::Door;
+use super::guests::Guests;
 use super::seldom::Seldom;
 use super::{Phase, Service, reached};
 use crate::config::{Limits, UNIX_PEER};
@@ -29,6 +30,8 @@ pub(super) struct Listener<S> {
     pub(super) slots: Arc<Slots>,
     pub(super) counters: ListenerCounters,
     pub(super) ending: Ending,
+    /// If its connections make room for others.
+    pub(super) guests: Option<Guests>,
     /// Whether another process is to get the connections from the drain on.
     pub(super) has_heir: Arc<AtomicBool>,
     pub(super) warned: Seldom,
@@ -102,7 +105,11 @@ fn admit<S: Service>(
     let listener = Arc::clone(listener);
     let phase = phase.clone();
     tokio::spawn(async move {
-        connection::serve(&listener, stream, address, limits, phase).await;
+        let serve = |phase| connection::serve(&listener, stream, address, limits, phase);
+        match &listener.guests {
+            Some(guests) => guests.serve(phase, serve).await,
+            None => serve(phase).await,
+        }
         drop(slot);
     });
 }

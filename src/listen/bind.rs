@@ -118,13 +118,21 @@ pub(super) struct Bound {
     pub(super) endings: Vec<Ending>,
     /// The files that were made for it.
     pub(super) files: Vec<SocketFile>,
+    /// The option that changes the addresses.
+    flag: &'static str,
 }
 
-/// Opens every place of the setup for each of `workers`.
+/// Binds every place of the setup for each of `workers`; nobody can connect to them yet.
 pub(super) fn bind(setup: &Setup, workers: usize) -> Result<Bound, ListenError> {
     let sets = (0..workers).map(|_| Vec::with_capacity(setup.addresses.len())).collect();
-    let mut bound =
-        Bound { sets, places: Vec::new(), own: Vec::new(), endings: Vec::new(), files: Vec::new() };
+    let mut bound = Bound {
+        sets,
+        places: Vec::new(),
+        own: Vec::new(),
+        endings: Vec::new(),
+        files: Vec::new(),
+        flag: setup.flag,
+    };
     for (index, listen) in setup.addresses.iter().enumerate() {
         match listen {
             Listen::Tcp(address) => bound.tcp(setup, index, *address)?,
@@ -136,6 +144,26 @@ pub(super) fn bind(setup: &Setup, workers: usize) -> Result<Bound, ListenError> 
 }
 
 impl Bound {
+    /// Lets clients connect. Whoever else listens shares with this process from here on, and what
+    /// is queued here is lost if it ends: so it comes last, when nothing else can fail.
+    pub(super) fn listen(&mut self) -> Result<(), ListenError> {
+        for (index, socket) in self.sets.iter().flatten() {
+            match socket {
+                Socket::Tcp(socket) if self.endings.get(*index) == Some(&Ending::Closes) => {
+                    let address = socket.local_addr()?;
+                    let listening = socket2::SockRef::from(socket).listen(BACKLOG);
+                    listening.map_err(|cause| explain(address, self.flag, cause))?;
+                }
+                Socket::Tcp(_) | Socket::Unix(_) => {}
+            }
+        }
+        for file in &mut self.files {
+            let placed = file.place();
+            placed.map_err(|cause| explain_file(file, self.flag, cause))?;
+        }
+        Ok(())
+    }
+
     fn tcp(&mut self, setup: &Setup, index: usize, address: SocketAddr) -> Result<(), ListenError> {
         let flag = setup.flag;
         let only_v6 = setup.addresses.iter().any(|other| is_v4_twin(other, address));
@@ -144,7 +172,8 @@ impl Bound {
         }
         let mut address = address;
         for set in &mut self.sets {
-            let socket = listen(address, only_v6).map_err(|cause| explain(address, flag, cause))?;
+            let socket = reserve(address, only_v6, setup.takeover)
+                .map_err(|cause| explain(address, flag, cause))?;
             // The first socket picks the port for all.
             address = socket.local_addr()?;
             set.push((index, Socket::Tcp(socket)));
@@ -202,11 +231,16 @@ fn probe(address: SocketAddr, only_v6: bool) -> io::Result<()> {
     socket(address, only_v6)?.bind(&address.into())
 }
 
-fn listen(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+/// A socket that keeps the address, so that it is known before anything else changes that this
+/// process can have it. Beside another gateway it does not listen yet: whoever connected would be
+/// lost if this one could not start. Alone it does, for only that shows others that it is taken.
+fn reserve(address: SocketAddr, only_v6: bool, takeover: bool) -> io::Result<TcpListener> {
     let socket = socket(address, only_v6)?;
     socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    if !takeover {
+        socket.listen(BACKLOG)?;
+    }
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
@@ -240,6 +274,10 @@ fn explain(address: SocketAddr, flag: &'static str, cause: io::Error) -> ListenE
     let port = address.port();
     let other = SocketAddr::new(address.ip(), port.checked_add(10).unwrap_or(port - 10));
     ListenError::InUse { place, by, flag, other: other.to_string() }
+}
+
+fn explain_file(file: &SocketFile, flag: &'static str, cause: io::Error) -> ListenError {
+    ListenError::Refused { place: format!("unix:{}", file.path().display()), flag, cause }
 }
 
 fn explain_unix(socket: &UnixSocket, flag: &'static str, fault: Fault) -> ListenError {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
@@ -28,7 +29,7 @@ pub struct Certificates {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refreshed {
     /// The pair whose certificate has this name is new from now on.
-    Swapped(String),
+    Swapped(String, Option<Validity>),
     /// The files of this certificate changed and cannot be used: the old pair stays.
     Kept {
         /// The certificate's file.
@@ -36,6 +37,32 @@ pub enum Refreshed {
         /// Why, in words; nothing of the key.
         why: String,
     },
+}
+
+/// When a certificate is valid, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    from: i64,
+    until: i64,
+}
+
+impl Validity {
+    /// That of the first certificate of a PEM chain, if it can be read.
+    pub(crate) fn of(cert: &[u8]) -> Option<Self> {
+        let leaf = CertificateDer::pem_slice_iter(cert).next()?.ok()?;
+        read_leaf(&leaf).ok().map(|(_, validity)| validity)
+    }
+
+    /// Why nobody will believe the certificate at `now`, since 1970; `None` if it is valid.
+    #[must_use]
+    pub fn fault(self, now: Duration) -> Option<&'static str> {
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        match self {
+            Self { until, .. } if until < now => Some("it has expired"),
+            Self { from, .. } if from > now => Some("it is not valid yet"),
+            Self { .. } => None,
+        }
+    }
 }
 
 impl Certificates {
@@ -56,16 +83,12 @@ impl Certificates {
         Ok(Self::from_entries(vec![Entry { files: None, seen: Vec::new(), pair }]))
     }
 
-    /// Takes other pairs into use.
-    ///
-    /// # Errors
-    /// E080 for each file that cannot be used; then all old pairs stay.
-    pub fn replace(&self, pairs: &[TlsPair]) -> Result<(), Problems> {
-        let fresh = read_all(pairs)?;
+    /// Takes other pairs into use, and looks after their files from now on.
+    pub fn replace(&self, others: Self) {
+        let fresh = others.entries.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut entries = self.entries();
         *entries = fresh;
         self.table.store(Arc::new(Table::of(&entries)));
-        Ok(())
     }
 
     /// Looks at the files again. A pair is taken into use when certificate and key fit each other,
@@ -73,10 +96,23 @@ impl Certificates {
     pub fn refresh(&self) -> Vec<Refreshed> {
         let mut entries = self.entries();
         let events: Vec<Refreshed> = entries.iter_mut().filter_map(Entry::refresh).collect();
-        if events.iter().any(|event| matches!(event, Refreshed::Swapped(_))) {
+        if events.iter().any(|event| matches!(event, Refreshed::Swapped(..))) {
             self.table.store(Arc::new(Table::of(&entries)));
         }
         events
+    }
+
+    /// Says of each certificate that is not valid now that clients will not believe it.
+    pub fn warn(&self, now: Duration) {
+        for Entry { pair, .. } in self.entries().iter() {
+            if let Some(why) = pair.validity.fault(now) {
+                tracing::warn!(
+                    name = pair.name(),
+                    why,
+                    "a certificate is in use that nobody believes"
+                );
+            }
+        }
     }
 
     /// Shows when each certificate expires.
@@ -85,7 +121,7 @@ impl Certificates {
         for entry in self.entries().iter() {
             let gauge = metrics.tls_certificate_expiry.with_label_values(&[entry.pair.name()]);
             #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit 53 bits")]
-            gauge.set(entry.pair.expires as f64);
+            gauge.set(entry.pair.validity.until as f64);
         }
     }
 
@@ -176,7 +212,8 @@ impl Entry {
         match pair {
             Ok(pair) => {
                 self.pair = pair;
-                Some(Refreshed::Swapped(self.pair.name().to_owned()))
+                let validity = self.pair.validity;
+                Some(Refreshed::Swapped(self.pair.name().to_owned(), Some(validity)))
             }
             Err(fault) => {
                 Some(Refreshed::Kept { file: files.cert.display().to_string(), why: fault.why })
@@ -219,15 +256,15 @@ struct Pair {
     key: Arc<CertifiedKey>,
     /// The DNS names of the leaf, in lower case.
     names: Vec<String>,
-    /// When the leaf ends, in seconds since 1970.
-    expires: i64,
+    /// That of the leaf.
+    validity: Validity,
 }
 
 impl Pair {
     fn parse(cert: &[u8], key: &[u8]) -> Result<Self, Fault> {
         let key = certified(cert, key)?;
-        let (names, expires) = read_leaf(&key.cert[0])?;
-        Ok(Self { key: Arc::new(key), names, expires })
+        let (names, validity) = read_leaf(&key.cert[0])?;
+        Ok(Self { key: Arc::new(key), names, validity })
     }
 
     fn name(&self) -> &str {
@@ -250,7 +287,7 @@ pub(crate) fn certified(cert: &[u8], key: &[u8]) -> Result<CertifiedKey, Fault> 
         .map_err(|error| Fault::of_pair(&error))
 }
 
-fn read_leaf(leaf: &CertificateDer<'_>) -> Result<(Vec<String>, i64), Fault> {
+fn read_leaf(leaf: &CertificateDer<'_>) -> Result<(Vec<String>, Validity), Fault> {
     let (_, leaf) = X509Certificate::from_der(leaf)
         .map_err(|_| Fault::cert("its first certificate is malformed".to_owned()))?;
     let names = leaf.subject_alternative_name().ok().flatten();
@@ -258,7 +295,9 @@ fn read_leaf(leaf: &CertificateDer<'_>) -> Result<(Vec<String>, i64), Fault> {
     let names = names.filter_map(|name| {
         if let GeneralName::DNSName(name) = name { Some(name.to_ascii_lowercase()) } else { None }
     });
-    Ok((names.collect(), leaf.validity().not_after.timestamp()))
+    let (from, until) = (leaf.validity().not_before, leaf.validity().not_after);
+    let validity = Validity { from: from.timestamp(), until: until.timestamp() };
+    Ok((names.collect(), validity))
 }
 
 /// Why a pair cannot be used, and which of its files is to blame.

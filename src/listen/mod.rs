@@ -13,6 +13,7 @@ mod close;
 mod connection;
 mod counters;
 mod door;
+mod guests;
 mod http1;
 mod http2;
 mod inherited;
@@ -27,7 +28,7 @@ mod unix;
 mod workers;
 
 pub use bind::{ListenError, Place};
-pub use certificates::{Certificates, Refreshed};
+pub use certificates::{Certificates, Refreshed, Validity};
 pub(crate) use certificates::{Fault as PairFault, Text as PairText, certified, digest_of};
 pub use inherited::Inherited;
 pub(crate) use pulse::Pulse;
@@ -54,6 +55,7 @@ use crate::rejection::Rejection;
 use accept::Listener;
 use bind::Bound;
 use counters::{Counters, Slots};
+use guests::Guests;
 use unix::SocketFile;
 use workers::Workers;
 
@@ -76,6 +78,11 @@ pub trait Service: Clone + Send + Sync + 'static {
     /// What is said to a client whose bytes are no request, or not in time; never fails.
     fn refuse(&self, peer: &Peer, rejection: Rejection) -> Response<Self::Body>;
 
+    /// Whether there is so little room left that answers which nobody reads are given up.
+    fn is_strained(&self) -> bool {
+        false
+    }
+
     /// Connections are about to be cut: whatever is polled from now on is to be answered at once.
     fn close(&self) {}
 }
@@ -94,6 +101,10 @@ impl Service for Arc<Gateway> {
 
     fn refuse(&self, peer: &Peer, rejection: Rejection) -> Response<Self::Body> {
         Gateway::refuse(self, peer, rejection)
+    }
+
+    fn is_strained(&self) -> bool {
+        Gateway::is_strained(self)
     }
 
     fn close(&self) {
@@ -120,6 +131,9 @@ pub struct Setup {
     pub inherited: Arc<Inherited>,
     /// Whether to listen beside a gateway that is to be replaced.
     pub takeover: bool,
+    /// How many connections of each place may stay; the oldest make room for others. `None` refuses
+    /// those who come when the limits are met.
+    pub guests: Option<usize>,
     /// Where connections are counted.
     pub metrics: Metrics,
     /// What the threads tell that they turn; `None` tells nobody.
@@ -139,6 +153,7 @@ impl Setup {
             trusted: Arc::default(),
             inherited: Arc::default(),
             takeover: false,
+            guests: None,
             metrics,
             pulse: None,
         }
@@ -176,6 +191,36 @@ pub struct Listeners {
     workers: Workers,
 }
 
+/// Places that are bound and threads that wait. Nobody can connect to them, and whoever serves the
+/// same places still has all of their clients. Dropping it leaves everything as it was.
+pub struct Reserved {
+    bound: Bound,
+    workers: Workers,
+}
+
+/// Places that clients can connect to, but where nobody is accepted yet.
+pub struct Listening(Reserved);
+
+impl Reserved {
+    /// Binds the addresses and starts the threads.
+    ///
+    /// # Errors
+    /// If an address cannot be listened on, or a thread cannot be started.
+    pub fn bind(setup: &Setup) -> Result<Self, ListenError> {
+        let bound = bind::bind(setup, setup.workers.max(1))?;
+        Ok(Self { bound, workers: Workers::start(setup.workers)? })
+    }
+
+    /// Lets clients connect.
+    ///
+    /// # Errors
+    /// If the system does not allow it after all.
+    pub fn listen(mut self) -> Result<Listening, ListenError> {
+        self.bound.listen()?;
+        Ok(Listening(self))
+    }
+}
+
 impl Listeners {
     /// Binds the addresses and starts to accept. With `workers: 0` it must be called within a
     /// tokio runtime.
@@ -183,7 +228,20 @@ impl Listeners {
     /// # Errors
     /// If an address cannot be listened on, or a thread cannot be started.
     pub fn open<S: Service>(setup: &Setup, service: &S) -> Result<Self, ListenError> {
-        let Bound { sets, places, own, endings, files } = bind::bind(setup, setup.workers.max(1))?;
+        Self::serve(Reserved::bind(setup)?.listen()?, setup, service)
+    }
+
+    /// Starts to accept. With `workers: 0` it must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If a runtime does not take a socket.
+    pub fn serve<S: Service>(
+        listening: Listening,
+        setup: &Setup,
+        service: &S,
+    ) -> Result<Self, ListenError> {
+        let Listening(Reserved { bound, workers }) = listening;
+        let Bound { sets, places, own, endings, files, .. } = bound;
         let has_heir = Arc::new(AtomicBool::new(false));
         let counters = Counters::register(&setup.metrics);
         let slots = Arc::new(Slots::default());
@@ -199,6 +257,7 @@ impl Listeners {
                     limits: Arc::clone(&setup.limits),
                     trusted: Arc::clone(&setup.trusted),
                     ending,
+                    guests: setup.guests.map(Guests::new),
                     has_heir: Arc::clone(&has_heir),
                     warned: Seldom::default(),
                     service: service.clone(),
@@ -209,7 +268,7 @@ impl Listeners {
             .collect();
         let (phase, watched) = watch::channel(Phase::Serving);
         let pulse = setup.pulse.as_ref();
-        let workers = Workers::start(sets, setup.workers, &listeners, &watched, pulse)?;
+        workers.serve(sets, &listeners, &watched, pulse)?;
         let addresses = places.iter().filter_map(Place::address).collect();
         Ok(Self { places, addresses, own, _files: files, has_heir, phase, slots, workers })
     }

@@ -697,7 +697,9 @@ async fn tl_03_new_files_are_used_and_old_connections_live_on() {
     assert_eq!(shown(&before), old);
     assert_eq!(certificates.refresh(), []);
     let (_, new) = write_pair(directory.path(), "a", "a.example");
-    assert_eq!(certificates.refresh(), [Refreshed::Swapped("a.example".to_owned())]);
+    assert!(
+        matches!(&certificates.refresh()[..], [Refreshed::Swapped(name, Some(_))] if name == "a.example")
+    );
     assert_eq!(shown(&harness.connect_tls("a.example", &[]).await), new);
     assert!(ask(&mut before, "/").await.contains("200 OK"));
 }
@@ -716,7 +718,9 @@ fn a_pair_that_does_not_fit_keeps_the_old_one_until_it_does() {
     );
     assert_eq!(certificates.refresh(), [], "the same state is reported once");
     std::fs::copy(&*other.key, &*pair.key).unwrap();
-    assert_eq!(certificates.refresh(), [Refreshed::Swapped("b.example".to_owned())]);
+    assert!(
+        matches!(&certificates.refresh()[..], [Refreshed::Swapped(name, Some(_))] if name == "b.example")
+    );
     std::fs::remove_file(&*pair.key).unwrap();
     assert!(matches!(&certificates.refresh()[..], [Refreshed::Kept { .. }]));
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 
 use super::accept::{Listener, accept};
@@ -18,21 +18,31 @@ use super::{Phase, Service};
 #[derive(Debug)]
 pub(super) struct Workers {
     threads: Mutex<Vec<JoinHandle<()>>>,
+    runtimes: Vec<Handle>,
     running: watch::Sender<bool>,
 }
 
 impl Workers {
-    /// Starts a thread for each set of sockets, or serves on the caller's runtime if `threads` is
-    /// 0.
-    pub(super) fn start<S: Service>(
+    /// Starts so many threads, which have nothing to do yet; with 0 the caller's runtime serves.
+    pub(super) fn start(threads: usize) -> io::Result<Self> {
+        let (running, run) = watch::channel(true);
+        let mut workers = Self { threads: Mutex::default(), runtimes: Vec::new(), running };
+        for index in 0..threads {
+            let (runtime, thread) = thread(index, run.clone())?;
+            workers.runtimes.push(runtime);
+            workers.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
+        }
+        Ok(workers)
+    }
+
+    /// Gives each thread its set of sockets.
+    pub(super) fn serve<S: Service>(
+        &self,
         sets: Vec<Set>,
-        threads: usize,
         listeners: &[Arc<Listener<S>>],
         phase: &watch::Receiver<Phase>,
         pulse: Option<&Arc<Pulse>>,
-    ) -> io::Result<Self> {
-        let (running, run) = watch::channel(true);
-        let mut started = Vec::with_capacity(threads);
+    ) -> io::Result<()> {
         for (index, set) in sets.into_iter().enumerate() {
             let loops = Loops {
                 set,
@@ -40,13 +50,11 @@ impl Workers {
                 phase: phase.clone(),
                 pulse: pulse.cloned(),
             };
-            if threads == 0 {
-                loops.spawn()?;
-            } else {
-                started.push(thread(index, loops, run.clone())?);
-            }
+            // Within the runtime, so that an error surfaces here and not on the thread.
+            let _inside = self.runtimes.get(index).map(Handle::enter);
+            loops.spawn()?;
         }
-        Ok(Self { threads: Mutex::new(started), running })
+        Ok(())
     }
 
     /// Ends the threads and waits for them. Until then each keeps its runtime, since connections
@@ -87,22 +95,15 @@ impl<S: Service> Loops<S> {
     }
 }
 
-fn thread<S: Service>(
-    index: usize,
-    loops: Loops<S>,
-    mut run: watch::Receiver<bool>,
-) -> io::Result<JoinHandle<()>> {
+fn thread(index: usize, mut run: watch::Receiver<bool>) -> io::Result<(Handle, JoinHandle<()>)> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    {
-        // Within the runtime, so that an error surfaces here and not on the thread.
-        let _inside = runtime.enter();
-        loops.spawn()?;
-    }
-    thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+    let handle = runtime.handle().clone();
+    let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         // An error means that the listeners are gone: also an end.
         drop(runtime.block_on(run.wait_for(|running| !running)));
         end(runtime);
-    })
+    });
+    Ok((handle, thread?))
 }
 
 fn end(runtime: Runtime) {

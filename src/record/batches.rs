@@ -23,13 +23,23 @@ pub(super) enum Call {
 }
 
 /// Lines that wait to be written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Batches {
-    buffers: [Mutex<Buffer>; BUFFERS],
+    kind: Kind,
+    buffers: Box<[Mutex<Buffer>]>,
     call: Mutex<Call>,
     called: Condvar,
     /// Lines for which there was no room.
     dropped: AtomicUsize,
+}
+
+/// What the lines are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One for each request, from all threads at once: they may wait a moment for others.
+    Access,
+    /// What the gateway says of itself, in the order in which it happens.
+    Own,
 }
 
 /// On cache lines of its own, so that threads do not slow each other down.
@@ -38,10 +48,17 @@ pub(super) struct Batches {
 struct Buffer(Vec<u8>);
 
 impl Batches {
+    pub(super) fn new(kind: Kind) -> Self {
+        let count = if kind == Kind::Access { BUFFERS } else { 1 };
+        let buffers = (0..count).map(|_| Mutex::default()).collect();
+        let (call, called) = (Mutex::default(), Condvar::new());
+        Self { kind, buffers, call, called, dropped: AtomicUsize::new(0) }
+    }
+
     /// Appends a line that `write` writes, without its end.
     pub(super) fn append(&self, write: impl FnOnce(&mut Vec<u8>)) {
         let call = {
-            let mut buffer = lock(&self.buffers[PLACE.with(|place| *place)]);
+            let mut buffer = lock(&self.buffers[PLACE.with(|place| *place) % self.buffers.len()]);
             let text = &mut buffer.0;
             let before = text.len();
             if before > MOST {
@@ -51,6 +68,7 @@ impl Batches {
             write(text);
             text.push(b'\n');
             match (before, text.len()) {
+                (0, _) if self.kind == Kind::Own => Call::Now,
                 (0, _) => Call::Soon,
                 (..BATCH, BATCH..) => Call::Now,
                 (_, _) => return,
@@ -73,19 +91,26 @@ impl Batches {
         let mut batch = Vec::new();
         loop {
             let call = self.wait();
-            for buffer in &self.buffers {
-                std::mem::swap(&mut lock(buffer).0, &mut batch);
-                // A log that cannot be written is no reason to refuse requests.
-                drop(writer.write_all(&batch));
-                batch.clear();
-                batch.shrink_to(MOST_KEPT);
+            self.write_batches(writer, &mut batch);
+            if self.report_dropped() && self.kind == Kind::Own {
+                // The last line of this log may be that others are missing.
+                self.write_batches(writer, &mut batch);
             }
-            drop(writer.flush());
-            self.report_dropped();
             if call == Call::End {
                 return;
             }
         }
+    }
+
+    fn write_batches(&self, writer: &mut dyn Write, batch: &mut Vec<u8>) {
+        for buffer in &self.buffers {
+            std::mem::swap(&mut lock(buffer).0, batch);
+            // A log that cannot be written is no reason to refuse requests.
+            drop(writer.write_all(batch));
+            batch.clear();
+            batch.shrink_to(MOST_KEPT);
+        }
+        drop(writer.flush());
     }
 
     /// Waits for a batch, or for the moment that a single line may wait.
@@ -99,11 +124,18 @@ impl Batches {
         std::mem::take(&mut *call)
     }
 
-    fn report_dropped(&self) {
+    /// Says how many lines were dropped, if any were.
+    fn report_dropped(&self) -> bool {
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
-        if dropped > 0 {
-            tracing::warn!(dropped, "access log lines were dropped: they are not read fast enough");
+        if dropped == 0 {
+            return false;
         }
+        let log = match self.kind {
+            Kind::Access => "access log",
+            Kind::Own => "log",
+        };
+        tracing::warn!(dropped, "{log} lines were dropped: they are not read fast enough");
+        true
     }
 }
 
@@ -156,7 +188,7 @@ mod tests {
     }
 
     fn start() -> (Arc<Batches>, mpsc::Receiver<Vec<u8>>) {
-        let batches = Arc::new(Batches::default());
+        let batches = Arc::new(Batches::new(Kind::Access));
         let (sender, written) = mpsc::channel();
         let writing = Arc::clone(&batches);
         thread::spawn(move || writing.write_to(&mut Sent(sender)));
@@ -204,7 +236,7 @@ mod tests {
 
     #[test]
     fn what_nobody_reads_is_dropped_and_not_kept() {
-        let batches = Batches::default();
+        let batches = Batches::new(Kind::Access);
         let line = "x".repeat(1 << 20);
         (0..20).for_each(|_| append(&batches, &line));
         let held: usize = batches.buffers.iter().map(|buffer| lock(buffer).0.len()).sum();

@@ -101,8 +101,7 @@ impl Line<'_> {
         fields.number("bytes_in", record.bytes_in());
         fields.number("bytes_out", record.bytes_out);
         if let Some(agent) = &record.user_agent {
-            let shown = agent.len().min(USER_AGENT_BYTES);
-            fields.text("user_agent", &String::from_utf8_lossy(&agent.as_bytes()[..shown]));
+            fields.text("user_agent", &String::from_utf8_lossy(agent.as_bytes()));
         }
         fields.known("tls", record.tls);
         // Whether the response broke off before its end.
@@ -193,6 +192,3 @@ fn mode(mode: Mode) -> &'static str {
         Mode::Report => "report",
     }
 }
-
-/// How much of a client's name for itself is worth keeping.
-const USER_AGENT_BYTES: usize = 256;

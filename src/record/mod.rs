@@ -1,7 +1,8 @@
 //! What is seen of requests from outside: one record each, counted and logged when the response's
-//! body ends, whatever ended it.
+//! body ends, whatever ended it; a whole answer of the gateway's own ends it with its head.
 
 mod access_log;
+mod background;
 mod batches;
 mod by_route;
 mod escape;
@@ -18,6 +19,8 @@ mod time;
 pub(crate) mod timing;
 
 pub use access_log::AccessLog;
+pub(crate) use background::Background;
+pub(crate) use batches::Kind as LogKind;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -78,7 +81,7 @@ pub(crate) struct Record {
     pub(crate) trace: Option<Arc<Trace>>,
     method: Method,
     protocol: Version,
-    user_agent: Option<HeaderValue>,
+    user_agent: Option<Agent>,
     peer: SocketAddr,
     pub(crate) peer_ip: HeaderValue,
     tls: Option<&'static str>,
@@ -144,7 +147,7 @@ impl Record {
             trace: None,
             method: request.method.clone(),
             protocol: request.version,
-            user_agent: request.headers.get(USER_AGENT).cloned(),
+            user_agent: request.headers.get(USER_AGENT).map(Agent::of),
             peer: peer.address,
             peer_ip: peer.ip.clone(),
             tls: peer.tls,
@@ -328,6 +331,27 @@ impl Record {
     }
 }
 
+/// As much of a client's name for itself as a log line shows. A copy: a clone of the field would
+/// keep all that came with it in one buffer, which may be the whole head.
+#[derive(Debug)]
+struct Agent {
+    bytes: [u8; USER_AGENT_BYTES],
+    length: usize,
+}
+
+impl Agent {
+    fn of(value: &HeaderValue) -> Self {
+        let length = value.len().min(USER_AGENT_BYTES);
+        let mut bytes = [0; USER_AGENT_BYTES];
+        bytes[..length].copy_from_slice(&value.as_bytes()[..length]);
+        Self { bytes, length }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
 impl Forwarded {
     /// When the backend answered, on the monotonic clock.
     fn answered(&self) -> Option<Duration> {
@@ -356,3 +380,6 @@ impl Drop for Record {
         }
     }
 }
+
+/// How much of a client's name for itself is worth keeping.
+const USER_AGENT_BYTES: usize = 256;

@@ -20,9 +20,12 @@ use crate::config::Revocation;
 pub(super) struct List {
     path: PathBuf,
     seen: Option<Stamp>,
-    /// Whether it looked the same twice. A file that is written twice within one tick of the file
-    /// system's clock looks the same as after the first time, but not a second later.
-    is_settled: bool,
+    /// How often in a row it looked the same; up to `SETTLED`. A file that is written twice within
+    /// one tick of the file system's clock looks the same as after the first time, but not a second
+    /// later.
+    same: u32,
+    /// For how many looks it has not settled.
+    restless: u32,
     /// Why it could not be used, if so.
     fault: Option<String>,
 }
@@ -48,9 +51,15 @@ impl Revocations {
         let now = self.clock().now().unix;
         let seen = stamp(path);
         let entries = read(path, known, now, settings.max_entries).map_err(Unusable)?;
-        let list = List { path: path.value.clone(), seen, is_settled: false, fault: None };
-        *self.list.lock().unwrap_or_else(PoisonError::into_inner) = Some(list);
-        self.replace_listed(entries, at_start);
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = list.as_ref().is_some_and(|list| list.path == path.value);
+        *list = Some(List::new(path.value.clone(), seen));
+        // A known file may be in the middle of being written, whoever asks to read it.
+        match is_known {
+            true => self.add_listed(entries),
+            false => self.replace_listed(entries, at_start),
+        }
+        drop(list);
         self.metrics.revocation_up.with_label_values(&["file"]).set(1);
         Ok(())
     }
@@ -65,7 +74,9 @@ impl Revocations {
     }
 
     /// Looks whether the file has changed. What can be read comes into force; if it cannot, what
-    /// was listed before stays, and the log and a metric say so.
+    /// was listed before stays, and the log and a metric say so. What the file has no more goes once
+    /// it has settled: half of a list is a list, too, and he who writes one slowly does not mean to
+    /// take the other half back.
     pub fn look_at_list(&self, known: &Known) {
         let most = self.settings().map_or(0, |settings| settings.max_entries);
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,9 +87,12 @@ impl Revocations {
         let up = self.metrics.revocation_up.with_label_values(&["file"]);
         up.set(i64::from(outcome.is_ok()));
         match outcome {
-            Ok(entries) => {
+            Ok(Read { entries, is_settled }) => {
                 let count = entries.len();
-                self.replace_listed(entries, false);
+                match is_settled {
+                    true => self.replace_listed(entries, false),
+                    false => self.add_listed(entries),
+                }
                 tracing::debug!(target: TARGET, count, "the file was read");
             }
             Err(why) => tracing::error!(
@@ -90,25 +104,30 @@ impl Revocations {
     }
 }
 
+/// What a file lists.
+struct Read {
+    entries: Vec<Entry>,
+    /// Whether that is all that it is meant to list.
+    is_settled: bool,
+}
+
 impl List {
+    fn new(path: PathBuf, seen: Option<Stamp>) -> Self {
+        Self { path, seen, same: 0, restless: 0, fault: None }
+    }
+
     /// What the file lists, if it may have changed; a fault is told once.
-    fn look(
-        &mut self,
-        known: &Known,
-        now: Duration,
-        most: usize,
-    ) -> Option<Result<Vec<Entry>, String>> {
+    fn look(&mut self, known: &Known, now: Duration, most: usize) -> Option<Result<Read, String>> {
         let seen = stamp(&self.path);
-        if seen == self.seen && self.is_settled {
+        if seen == self.seen && self.same >= SETTLED {
             return None;
         }
-        self.is_settled = seen == self.seen;
-        self.seen = seen;
+        let is_settled = self.settles(seen);
         match read(&self.path, known, now, most) {
             // Read to be sure; most of the time it is what it was.
             Ok(entries) => {
                 self.fault = None;
-                Some(Ok(entries))
+                Some(Ok(Read { entries, is_settled }))
             }
             Err(why) if self.fault.as_ref() == Some(&why) => None,
             Err(why) => {
@@ -116,6 +135,21 @@ impl List {
                 Some(Err(why))
             }
         }
+    }
+}
+
+impl List {
+    /// Notes how the file looks. One that never stands still is taken as it is now and then: what it
+    /// once listed would else be kept without end.
+    fn settles(&mut self, seen: Option<Stamp>) -> bool {
+        self.same = if seen == self.seen { self.same + 1 } else { 0 };
+        self.seen = seen;
+        self.restless += 1;
+        let is_settled = self.same >= SETTLED || self.restless >= MOST_RESTLESS;
+        if is_settled {
+            self.restless = 0;
+        }
+        is_settled
     }
 }
 
@@ -180,6 +214,13 @@ fn options(most: usize) -> Options {
 
 const MOST_BYTES: u64 = 256 << 20;
 
+/// So many looks in a row a file that has changed must look the same, before what is gone from it
+/// goes.
+const SETTLED: u32 = 2;
+
+/// After so many looks it goes though the file does not stand still.
+const MOST_RESTLESS: u32 = 60;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,6 +268,16 @@ routes: { /a: { GET: a } }
         assert_eq!(entries[0].why.as_deref(), Some("it was in a log"));
         assert_eq!(read_text("[]", 1).unwrap(), []);
         assert!(read_at(1_000_000, text, 1).unwrap_err().contains("more than `max_entries`"));
+    }
+
+    #[test]
+    fn a_file_settles_when_it_stands_still_or_never_does() {
+        let mut list = List::new(PathBuf::new(), None);
+        let stamp = |length| Some((1, 1, length, 0, 0));
+        let settled: Vec<bool> = [5, 5, 6, 6, 6].map(|length| list.settles(stamp(length))).to_vec();
+        assert_eq!(settled, [false, false, false, false, true]);
+        let first = (0..).position(|turn| list.settles(stamp(turn))).unwrap();
+        assert_eq!(first, MOST_RESTLESS as usize - 1);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{Server, StartError, keys, refresh, revocation};
 use crate::admin;
 use crate::config::{Config, Listen, Logs};
 use crate::gateway::Gateway;
-use crate::listen::{Certificates, Listeners, Pulse, Setup, tls_config};
+use crate::listen::{Certificates, Listeners, Pulse, Reserved, Setup, tls_config};
 use crate::overload;
 use crate::policy::{Policy, Shared};
 use crate::record::AccessLog;
@@ -73,9 +73,11 @@ impl Prepared {
     #[expect(clippy::unused_async, reason = "it spawns on the runtime that it is awaited on")]
     pub async fn start(self) -> Result<Server, StartError> {
         let pulse = self.options.notifier.pulse();
-        let admin = self.admin();
+        // Everything is bound before anything is taken: a successor that fails takes no client
+        // away from the gateway that it was to replace.
+        let admin = admin::reserve(&self.admin())?;
         let running = Arc::new(self.open(pulse.clone())?);
-        let admin = admin::open(&admin, &running)?;
+        let admin = admin.open(&running)?;
         running.export_start();
         let background = background(&running, pulse);
         Ok(Server { background, running, admin })
@@ -83,6 +85,7 @@ impl Prepared {
 
     fn open(self, pulse: Option<Arc<Pulse>>) -> Result<Running, StartError> {
         let setup = Setup { pulse, ..self.setup()? };
+        let reserved = Reserved::bind(&setup)?;
         let Self { options, compiled, shared, certificates } = self;
         let source = Source::of(&options);
         let has_own_certificate = options.certificate.is_some();
@@ -92,7 +95,7 @@ impl Prepared {
         if let Some(shortage) = options.descriptors.shortage(&compiled.config.limits) {
             tracing::warn!("{shortage}");
         }
-        let listeners = Listeners::open(&setup, &gateway)?;
+        let listeners = Listeners::serve(reserved.listen()?, &setup, &gateway)?;
         // Known from the start, not from the first request on.
         let in_flight = &shared.metrics.http_requests_in_flight;
         let places = setup.addresses.iter().map(ToString::to_string);

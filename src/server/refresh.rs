@@ -49,9 +49,18 @@ impl Files {
 }
 
 fn report(running: &Running, events: &[Refreshed]) {
+    let now = running.shared.clock.now().unix;
     for event in events {
         match event {
-            Refreshed::Swapped(name) => tracing::info!(name, "a new certificate is in use"),
+            Refreshed::Swapped(name, validity) => {
+                match validity.and_then(|validity| validity.fault(now)) {
+                    None => tracing::info!(name, "a new certificate is in use"),
+                    // Not refused: the gateway's clock may be the one that is wrong.
+                    Some(why) => {
+                        tracing::warn!(name, why, "a certificate is in use that nobody believes");
+                    }
+                }
+            }
             Refreshed::Kept { file, why } => {
                 tracing::warn!(file, why, "a new certificate cannot be used; the old one stays");
             }

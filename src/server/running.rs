@@ -13,7 +13,7 @@ use super::notes::notes;
 use super::{Notifier, keys, revocation};
 use crate::admin::{Check, Desk, Operations, Refused, Reloaded};
 use crate::authenticate::IssuerStatus;
-use crate::config::{Config, Limits, Tls};
+use crate::config::{Config, Limits};
 use crate::gateway::Gateway;
 use crate::listen::{Certificates, Listeners};
 use crate::overload::Descriptors;
@@ -116,6 +116,7 @@ impl Running {
         self.export_accepted();
         if let Some(certificates) = &self.certificates {
             certificates.export(metrics);
+            certificates.warn(self.shared.clock.now().unix);
         }
     }
 
@@ -127,40 +128,45 @@ impl Running {
         }
     }
 
-    /// Puts the configuration in force, if all of it can be used.
+    /// Puts the configuration in force, if all of it can be used. Whatever may fail comes before
+    /// anything takes effect: of what is refused, nothing does.
     async fn follow(&self, previous: &Policy) -> Result<Reloaded, Fault> {
         let compiled = compile::next(&self.source, previous, &self.shared)?;
-        // The policy before judges until this one can.
-        compiled.policy.start();
-        keys::fetched(&compiled.policy).await;
-        if let Err(fault) = self.renew_certificates(&compiled) {
+        let certificates = self.ready(&compiled).await.inspect_err(|_| {
             // The series of what it would have added were made when it was compiled.
             forget_gone(&self.shared.metrics, &compiled.policy, previous);
-            return Err(fault);
-        }
-        if let Err(fault) = revocation::follow(&self.shared.revocations, &compiled) {
-            forget_gone(&self.shared.metrics, &compiled.policy, previous);
-            return Err(fault);
+        })?;
+        if let Some(certificates) = certificates {
+            self.renew(certificates);
         }
         Ok(self.adopt(compiled, previous))
     }
 
+    /// Does what may fail. The revocations come last: they count once their file was read.
+    async fn ready(&self, compiled: &Compiled) -> Result<Option<Certificates>, Fault> {
+        let certificates = self.read_certificates(compiled)?;
+        // The policy before judges until this one can.
+        compiled.policy.start();
+        keys::fetched(&compiled.policy).await;
+        revocation::follow(&self.shared.revocations, compiled)?;
+        Ok(certificates)
+    }
+
     /// The certificates are read again even if the file names the same ones. Where they count from
     /// the next start only, they must still be good: else that start would fail.
-    fn renew_certificates(&self, compiled: &Compiled) -> Result<(), Fault> {
-        let Some(Tls::Pairs(pairs)) = compiled.config.tls.as_deref() else { return Ok(()) };
+    fn read_certificates(&self, compiled: &Compiled) -> Result<Option<Certificates>, Fault> {
         if self.has_own_certificate {
-            return Ok(());
+            return Ok(None);
         }
-        let renewed = match &self.certificates {
-            Some(certificates) => certificates.replace(pairs),
-            None => Certificates::from_files(pairs).map(drop),
-        };
-        renewed.map_err(|problems| Fault::of(&problems, &compiled.sources, false))?;
+        compile::certificates(compiled, false)
+    }
+
+    fn renew(&self, others: Certificates) {
         if let Some(certificates) = &self.certificates {
+            certificates.replace(others);
             certificates.export(&self.shared.metrics);
+            certificates.warn(self.shared.clock.now().unix);
         }
-        Ok(())
     }
 
     fn adopt(&self, compiled: Compiled, previous: &Policy) -> Reloaded {

@@ -6,13 +6,32 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Drained, Server};
 
+/// The signals that a gateway heeds, from the moment at which they are caught: those that come
+/// before it runs are heeded once it does.
+#[derive(Debug)]
+pub struct Signals {
+    reload: Signal,
+    stop: Stop,
+}
+
+impl Signals {
+    /// Catches SIGHUP, SIGINT and SIGTERM, whose default is to end the process. Must be called
+    /// within a tokio runtime.
+    ///
+    /// # Errors
+    /// If the system does not let signals be caught.
+    pub fn catch() -> io::Result<Self> {
+        let stop = Stop {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        };
+        Ok(Self { reload: signal(SignalKind::hangup())?, stop })
+    }
+}
+
 /// Serves until told to stop, then drains. See [`Server::run`].
-pub(super) async fn run(server: &Server) -> io::Result<Drained> {
-    let mut reload = signal(SignalKind::hangup())?;
-    let mut stop = Stop {
-        interrupt: signal(SignalKind::interrupt())?,
-        terminate: signal(SignalKind::terminate())?,
-    };
+pub(super) async fn run(server: &Server, signals: Signals) -> Drained {
+    let Signals { mut reload, mut stop } = signals;
     loop {
         tokio::select! {
             () = stop.told() => break,
@@ -20,8 +39,8 @@ pub(super) async fn run(server: &Server) -> io::Result<Drained> {
         }
     }
     tokio::select! {
-        drained = server.shutdown(server.drain()) => Ok(drained),
-        () = stop.told() => Ok(Drained { cut: server.running.listeners.connections() }),
+        drained = server.shutdown(server.drain()) => drained,
+        () = stop.told() => Drained { cut: server.running.listeners.connections() },
     }
 }
 
@@ -37,6 +56,7 @@ async fn again(server: &Server) {
     }
 }
 
+#[derive(Debug)]
 struct Stop {
     interrupt: Signal,
     terminate: Signal,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,12 +26,21 @@ pub struct Pair {
 impl Pair {
     /// Makes a pair for these names and writes it, over whatever was there.
     pub fn write(folder: &Path, file: &str, names: &[&str]) -> Self {
+        Self::write_valid(folder, file, names, 1975..4096)
+    }
+
+    /// The same, valid in these years.
+    pub fn write_valid(folder: &Path, file: &str, names: &[&str], years: Range<i32>) -> Self {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        params.not_before = rcgen::date_time_ymd(years.start, 1, 1);
+        params.not_after = rcgen::date_time_ymd(years.end, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let cert = params.self_signed(&key).unwrap();
         let path = |extension: &str| folder.join(format!("{file}.{extension}"));
-        std::fs::write(path("crt"), made.cert.pem()).unwrap();
-        std::fs::write(path("key"), made.signing_key.serialize_pem()).unwrap();
-        Self { cert: path("crt"), key: path("key"), der: made.cert.der().clone() }
+        std::fs::write(path("crt"), cert.pem()).unwrap();
+        std::fs::write(path("key"), key.serialize_pem()).unwrap();
+        Self { cert: path("crt"), key: path("key"), der: cert.der().clone() }
     }
 
     /// The pair as `gateway.yaml` names it.

@@ -7,8 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::logs::Style;
-use super::say;
+use super::logs::{Log, Style};
 use crate::authenticate::{Issuer, IssuerStatus};
 use crate::config;
 use crate::forward::Upstream;
@@ -24,16 +23,16 @@ pub(super) struct Announcer {
 }
 
 /// Where lines go.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Voice {
-    style: Style,
+    log: Arc<Log>,
     quiet: bool,
 }
 
 impl Announcer {
-    pub(super) fn new(prepared: &Prepared, style: Style, quiet: bool) -> Self {
+    pub(super) fn new(prepared: &Prepared, log: Arc<Log>, quiet: bool) -> Self {
         Self {
-            voice: Voice { style, quiet },
+            voice: Voice { log, quiet },
             policy: Arc::clone(prepared.policy()),
             upstreams: prepared.config().upstreams.clone(),
         }
@@ -157,24 +156,24 @@ fn urls(places: &[Place], scheme: &str) -> String {
 }
 
 impl Voice {
-    fn info(self, line: &str) {
-        match self.style {
+    fn info(&self, line: &str) {
+        match self.log.style {
             Style::Json => tracing::info!("{line}"),
             Style::Human if self.quiet => {}
-            Style::Human => say(&format!("  {line}")),
+            Style::Human => self.log.say(&format!("  {line}")),
         }
     }
 
-    fn warn(self, text: &str) {
-        match self.style {
+    fn warn(&self, text: &str) {
+        match self.log.style {
             Style::Json => tracing::warn!("{text}"),
-            Style::Human => say(text),
+            Style::Human => self.log.say(text),
         }
     }
 
     /// `ok    issuer main       3 keys, ES256 RS256`.
-    fn state(self, name: &str, words: &Words) {
-        match (self.style, words) {
+    fn state(&self, name: &str, words: &Words) {
+        match (self.log.style, words) {
             (Style::Json, Ok(words)) => tracing::info!(name, "{words}"),
             (Style::Json, Err(words)) => tracing::warn!(name, "{words}"),
             (Style::Human, Ok(words)) => self.info(&format!("ok    {name:<17} {words}")),

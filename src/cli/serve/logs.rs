@@ -1,6 +1,8 @@
 //! The gateway's own log, on standard error.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
+use std::panic;
+use std::sync::Arc;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -10,6 +12,7 @@ use tracing_subscriber::{Layer, fmt};
 
 use super::super::Global;
 use crate::config::LogFormat;
+use crate::record::{Background, LogKind};
 
 /// How lines on standard error look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,17 +32,56 @@ impl Style {
     }
 }
 
+/// The log. A thread of its own writes it: standard error may be a pipe that nobody empties, and
+/// whoever waited for room in it, a worker or what answers health checks, would wait for ever.
+pub(super) struct Log {
+    pub(super) style: Style,
+    lines: Arc<Background>,
+}
+
+impl Log {
+    /// Writes a line for people.
+    pub(super) fn say(&self, text: &str) {
+        self.lines.append(|out| out.extend_from_slice(text.as_bytes()));
+    }
+
+    /// Writes what is left, within bounds.
+    pub(super) fn end(&self) {
+        self.lines.end();
+    }
+}
+
 /// Starts the log, unless the process has one already.
-pub(super) fn start(global: &Global, format: LogFormat) -> Style {
-    let style = Style::of(format, std::io::stderr().is_terminal());
-    let layer = fmt::layer().with_writer(std::io::stderr).with_ansi(global.colors_stderr());
+pub(super) fn start(global: &Global, format: LogFormat) -> Log {
+    let style = Style::of(format, io::stderr().is_terminal());
+    let lines = Arc::new(Background::start(LogKind::Own, Box::new(io::stderr())));
+    let log = Arc::clone(&lines);
+    let layer = fmt::layer().with_writer(move || Pen(Arc::clone(&log)));
+    let layer = layer.with_ansi(global.colors_stderr());
     let layer = match style {
         Style::Human => layer.with_target(false).boxed(),
         Style::Json => layer.json().flatten_event(true).with_target(false).boxed(),
     };
     let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter(global)));
-    drop(subscriber.try_init());
-    style
+    if subscriber.try_init().is_ok() {
+        // The standard library's own report would wait for room, on the thread of a worker.
+        panic::set_hook(Box::new(|what| tracing::error!("{what}")));
+    }
+    Log { style, lines }
+}
+
+/// Writes one event: what formats it hands it over whole.
+struct Pen(Arc<Background>);
+
+impl Write for Pen {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        self.0.append(|out| out.extend_from_slice(event.strip_suffix(b"\n").unwrap_or(event)));
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Only our own events get more detailed with `-v`: what libraries say of requests at lower levels

@@ -52,6 +52,29 @@ async fn a_stalled_upload_is_the_clients_fault() {
     backend.closed(1).await;
 }
 
+/// One byte now and then keeps an upload from being silent, and does not keep the connection.
+#[tokio::test]
+async fn a_dripping_upload_ends() {
+    let backend = Backend::start(&[&[Read, Hang]]).await;
+    let settings =
+        config::Upstream { idle_timeout: Duration::from_millis(200), ..settings(&[backend.port]) };
+    let sender = Sender::with(&settings);
+    let (upload, body) = Script::fed(None);
+    let dripping = tokio::spawn(async move {
+        loop {
+            feed(&upload, "x");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let stalled = sender.send(request("POST", &[], body));
+    let stalled = tokio::time::timeout(Duration::from_secs(10), stalled).await.expect("an end");
+    let stalled = stalled.unwrap_err();
+    assert!(matches!(stalled, Rejection::MalformedRequest("the body stalled")), "{stalled:?}");
+    assert_eq!(sender.errors("timeout"), 0);
+    backend.closed(1).await;
+    dripping.abort();
+}
+
 /// HP-18: what a backend may have read is never sent again.
 #[tokio::test]
 async fn a_reset_after_the_request_is_not_retried() {

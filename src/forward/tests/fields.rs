@@ -225,7 +225,7 @@ async fn a_trusted_peer_is_appended_to_what_it_told() {
 /// FW-06: `Forwarded` alone is told on in both spellings.
 #[tokio::test]
 async fn forwarded_of_a_trusted_peer_is_told_on() {
-    let element = r#"for="[2001:db8::1]:99";proto=http;host=a.example, for=_x"#;
+    let element = r#"for="[2001:db8::1]:99";proto=https, for=_x;proto=http;host=a.example"#;
     let request = request("GET", &[("Forwarded", element)], Script::empty());
     let peer = "10.0.0.2:4000".parse().unwrap();
     let origin = Origin::of(peer, true, request.headers(), &["10.0.0.0/8".parse().unwrap()]);
@@ -239,6 +239,38 @@ async fn forwarded_of_a_trusted_peer_is_told_on() {
     assert_eq!(lines(&head, "x-forwarded-proto"), ["http"]);
     let forwarded = r#"for="[2001:db8::1]";host="a.example";proto=http, for=unknown, for=10.0.0.2;host="api.example.com";proto=https"#;
     assert_eq!(lines(&head, "forwarded"), [forwarded]);
+}
+
+/// What others than the trusted peer say of scheme and host is not believed in its place.
+#[tokio::test]
+async fn elements_before_the_trusted_peers_have_no_say() {
+    let element = "for=6.6.6.6;proto=https;host=evil.example, for=198.51.100.9";
+    let request = request("GET", &[("Forwarded", element)], Script::empty());
+    let peer = "10.0.0.2:4000".parse().unwrap();
+    let origin = Origin::of(peer, false, request.headers(), &["10.0.0.0/8".parse().unwrap()]);
+    let head = head(request, |outgoing| outgoing.origin = origin).await;
+    assert_eq!(lines(&head, "x-forwarded-proto"), ["http"]);
+    assert_eq!(lines(&head, "x-forwarded-host"), ["api.example.com"]);
+    assert_eq!(lines(&head, "x-real-ip"), ["198.51.100.9"]);
+    assert!(!head.contains("evil.example"), "{head}");
+}
+
+/// A list of thousands of hops does not become a head of ten times its length.
+#[tokio::test]
+async fn very_many_hops_are_told_of_the_nearest() {
+    let many = "x,".repeat(30_000) + "198.51.100.9";
+    for (name, value) in [
+        ("X-Forwarded-For", many.clone()),
+        ("Forwarded", many.replace("x,", "for=x,").replace("198", "for=198")),
+    ] {
+        let request = request("GET", &[(name, value.as_str())], Script::empty());
+        let peer = "10.0.0.2:4000".parse().unwrap();
+        let origin = Origin::of(peer, true, request.headers(), &["10.0.0.0/8".parse().unwrap()]);
+        assert_eq!(origin.client.to_string(), "198.51.100.9");
+        let head = head(request, |outgoing| outgoing.origin = origin).await;
+        assert!(head.len() < 4 << 10, "{}", head.len());
+        assert!(lines(&head, "x-forwarded-for")[0].contains("unknown, 198.51.100.9, "), "{head}");
+    }
 }
 
 /// SM-12: whatever the method, the length is that of the body; none appears where none was.

@@ -84,7 +84,9 @@ async fn a_body_streams() {
 async fn response_trailers_are_scrubbed() {
     let answer = "HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nTrailer: X-Sum\r\n\
         Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\nX-Hop: 1\r\n\
-        Content-Length: 9\r\nWWW-Authenticate: Basic\r\nSet-Cookie: a=1\r\n\r\n";
+        Content-Length: 9\r\nWWW-Authenticate: Basic\r\nSet-Cookie: a=1\r\n\
+        Strict-Transport-Security: max-age=0\r\nX-Auth-Subject: root\r\n\
+        Access-Control-Allow-Origin: *\r\nAlt-Svc: clear\r\n\r\n";
     let (_backend, sender, forwarded) = answered(answer, &[]).await;
     let collected = forwarded.response.into_body().collect().await.unwrap();
     let trailers = collected.trailers().unwrap();

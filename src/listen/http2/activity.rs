@@ -3,6 +3,7 @@
 //! Requests only note what happens, with a few relaxed stores; a timer that is set once per
 //! connection looks at the notes when it fires. So a request moves no timer.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,8 @@ pub(super) enum Late {
     Silent,
     /// No further request began within the idle timeout.
     Idle,
-    /// The client read nothing of its responses within the idle timeout.
-    Stalled,
+    /// The client left too many answers unread.
+    Unread,
 }
 
 /// Notes about one connection.
@@ -24,8 +25,8 @@ pub(super) enum Late {
 pub(super) struct Activity {
     started: Instant,
     /// Requests whose response has not ended.
-    open: AtomicU32,
-    /// Those of them whose response waits for the client to read.
+    open: Arc<AtomicU32>,
+    /// Responses that were given up, since the client did not read them.
     unread: AtomicU32,
     /// Whether a request was ever answered.
     served: AtomicBool,
@@ -37,7 +38,7 @@ impl Default for Activity {
     fn default() -> Self {
         Self {
             started: Instant::now(),
-            open: AtomicU32::new(0),
+            open: Arc::default(),
             unread: AtomicU32::new(0),
             served: AtomicBool::new(false),
             since: AtomicU64::new(0),
@@ -46,6 +47,11 @@ impl Default for Activity {
 }
 
 impl Activity {
+    /// The count of requests whose response has not ended.
+    pub(super) fn open(&self) -> &Arc<AtomicU32> {
+        &self.open
+    }
+
     /// A request's head is complete.
     pub(super) fn begin(&self) {
         self.open.fetch_add(1, Ordering::Relaxed);
@@ -59,15 +65,9 @@ impl Activity {
         self.moved();
     }
 
-    /// A part of a response is there for the client to read.
-    pub(super) fn offered(&self) {
+    /// A response was given up, since the client did not read it.
+    pub(super) fn give_up(&self) {
         self.unread.fetch_add(1, Ordering::Relaxed);
-        self.moved();
-    }
-
-    /// That part was taken.
-    pub(super) fn taken(&self) {
-        self.unread.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Whether no request was begun yet.
@@ -76,15 +76,15 @@ impl Activity {
     }
 
     /// When the connection is to be ended, if nothing happens until then, and why. `None` while it
-    /// waits for the gateway or a backend, whose own limits apply.
+    /// waits for the gateway or a backend, or each answer for its reader: they have limits of their
+    /// own.
     pub(super) fn deadline(&self, limits: &Limits) -> Option<(Instant, Late)> {
-        let open = self.open.load(Ordering::Relaxed);
-        let (late, span) = match open {
+        if self.unread.load(Ordering::Relaxed) >= MOST_UNREAD {
+            return Some((self.started, Late::Unread));
+        }
+        let (late, span) = match self.open.load(Ordering::Relaxed) {
             0 if self.is_before_request() => (Late::Silent, limits.header_timeout),
             0 => (Late::Idle, limits.idle_timeout),
-            _ if self.unread.load(Ordering::Relaxed) >= open => {
-                (Late::Stalled, limits.idle_timeout)
-            }
             _ => return None,
         };
         Some((self.started + self.since() + span, late))
@@ -100,6 +100,9 @@ impl Activity {
     }
 }
 
+/// Whoever leaves so many answers unread asks in order not to read.
+const MOST_UNREAD: u32 = 100;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,20 +117,17 @@ mod tests {
         assert_eq!(why(&activity), Some(Late::Silent));
         activity.begin();
         assert_eq!(why(&activity), None);
-        activity.offered();
-        assert_eq!(why(&activity), Some(Late::Stalled));
-        activity.taken();
-        assert_eq!(why(&activity), None);
         activity.end();
         assert_eq!(why(&activity), Some(Late::Idle));
     }
 
     #[test]
-    fn one_stream_that_waits_for_its_backend_keeps_the_connection() {
+    fn who_leaves_too_much_unread_is_late_whatever_else_goes_on() {
         let activity = Activity::default();
         activity.begin();
-        activity.begin();
-        activity.offered();
+        (1..MOST_UNREAD).for_each(|_| activity.give_up());
         assert_eq!(why(&activity), None);
+        activity.give_up();
+        assert_eq!(why(&activity), Some(Late::Unread));
     }
 }

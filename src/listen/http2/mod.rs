@@ -3,12 +3,13 @@
 mod activity;
 mod driver;
 mod session;
+mod stream;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::server::TlsStream;
@@ -19,18 +20,24 @@ use crate::gateway::Peer;
 use activity::{Activity, Late};
 use driver::{Driver, End};
 use session::{Session, answer};
+use stream::Streams;
 
 /// Serves one connection to its end.
 pub(super) async fn serve<S: Service>(
     service: S,
-    peer: Peer,
+    mut peer: Peer,
     stream: Box<TlsStream<TcpStream>>,
     limits: &Limits,
     phase: &mut watch::Receiver<Phase>,
 ) {
-    let session = Arc::new(Session { service, peer, activity: Activity::default() });
-    let connection = builder(limits).serve_connection(TokioIo::new(stream), answer(&session));
-    let finish = |connection: std::pin::Pin<&mut http2::Connection<_, _, _>>| {
+    let activity = Activity::default();
+    peer.streams = Some(Arc::clone(activity.open()));
+    let idle_timeout = limits.idle_timeout;
+    let session = Arc::new(Session { service, peer, activity, idle_timeout });
+    let streams = Streams(Arc::clone(&session));
+    let connection =
+        builder(limits, streams).serve_connection(TokioIo::new(stream), answer(&session));
+    let finish = |connection: std::pin::Pin<&mut http2::Connection<_, _, Streams<S>>>| {
         connection.graceful_shutdown();
     };
     let mut driver = Driver::new(connection, finish, &session.activity, limits);
@@ -55,8 +62,8 @@ fn log(peer: &Peer, end: &End) {
 
 /// Bounds for what one connection may make the gateway remember (RFC 9113 §10.5): streams, header
 /// lists, resets, and bytes of bodies that nobody has asked for yet.
-fn builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn builder<S>(limits: &Limits, streams: Streams<S>) -> http2::Builder<Streams<S>> {
+    let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(100)

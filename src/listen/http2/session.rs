@@ -4,7 +4,9 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -13,6 +15,7 @@ use hyper::service::service_fn;
 use super::super::Service;
 use super::super::received::Received;
 use super::activity::Activity;
+use super::stream::{Step, note};
 use crate::gateway::Peer;
 
 /// Shared by a connection's requests and its timer: one count to touch per request, and none that
@@ -21,6 +24,8 @@ pub(super) struct Session<S> {
     pub(super) service: S,
     pub(super) peer: Peer,
     pub(super) activity: Activity,
+    /// How long an answer may wait for its reader.
+    pub(super) idle_timeout: Duration,
 }
 
 /// The session as hyper wants it.
@@ -65,63 +70,58 @@ pin_project_lite::pin_project! {
     pub(super) struct Watched<S: Service> {
         #[pin]
         body: S::Body,
-        turn: Offer<S>,
-    }
-}
-
-/// A turn whose response has begun. `waiting` is true from the moment at which a part is handed
-/// over until the next is asked for.
-struct Offer<S> {
-    turn: Turn<S>,
-    waiting: bool,
-}
-
-impl<S> Offer<S> {
-    fn set_waiting(&mut self, waiting: bool) {
-        let activity = &self.turn.0.activity;
-        match (self.waiting, waiting) {
-            (false, true) => activity.offered(),
-            (true, false) => activity.taken(),
-            (true, true) | (false, false) => {}
-        }
-        self.waiting = waiting;
-    }
-}
-
-impl<S> Drop for Offer<S> {
-    fn drop(&mut self) {
-        self.set_waiting(false);
+        // What is left of a part that is handed over in pieces.
+        rest: Bytes,
+        _turn: Turn<S>,
     }
 }
 
 impl<S: Service> Watched<S> {
     fn new(body: S::Body, turn: Turn<S>) -> Self {
-        let mut turn = Offer { turn, waiting: false };
-        turn.set_waiting(true);
-        Self { body, turn }
+        note(Step::Offered);
+        Self { body, rest: Bytes::new(), _turn: turn }
     }
 }
 
 impl<S: Service> Body for Watched<S> {
-    type Data = <S::Body as Body>::Data;
+    type Data = Bytes;
     type Error = <S::Body as Body>::Error;
 
+    /// A part goes out in pieces: whatever is handed over is the library's, who keeps it until the
+    /// client reads, and how much of it was read is not known.
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.project();
-        this.turn.set_waiting(false);
-        let frame = ready!(this.body.poll_frame(cx));
-        this.turn.set_waiting(true);
-        Poll::Ready(frame)
+        note(Step::Taken);
+        if this.rest.is_empty() {
+            let frame = ready!(this.body.poll_frame(cx));
+            let data = frame.map(|frame| frame.map(Frame::into_data));
+            match data {
+                Some(Ok(Ok(data))) => *this.rest = data,
+                Some(Ok(Err(other))) => return offer(Some(Ok(other))),
+                Some(Err(error)) => return offer(Some(Err(error))),
+                None => return offer(None),
+            }
+        }
+        let length = this.rest.len().min(PIECE);
+        offer(Some(Ok(Frame::data(this.rest.split_to(length)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
 }
+
+fn offer<T>(frame: T) -> Poll<T> {
+    note(Step::Offered);
+    Poll::Ready(frame)
+}
+
+/// The most that a frame may carry to a client that has not asked for more (RFC 9113 §6.5.2).
+const PIECE: usize = 16 << 10;

@@ -129,7 +129,16 @@ impl Revocations {
     /// Replaces what the file lists; tells of each entry that is new or gone, unless the gateway
     /// just starts.
     pub(in crate::revoke) fn replace_listed(&self, entries: Vec<Entry>, at_start: bool) {
-        let mut listed = Entries::default();
+        self.list(Entries::default(), entries, at_start);
+    }
+
+    /// Adds to what the file lists, which may be about to list it again.
+    pub(in crate::revoke) fn add_listed(&self, entries: Vec<Entry>) {
+        let listed = Entries::clone(&self.listed.load());
+        self.list(listed, entries, false);
+    }
+
+    fn list(&self, mut listed: Entries, entries: Vec<Entry>, at_start: bool) {
         for entry in entries {
             let entry = match listed.get(&entry.id) {
                 Some(earlier) => entry.or(earlier),
